@@ -1,0 +1,68 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+)
+
+// backoffState decides how long to wait before the next attempt: a random time
+// up to a bound that doubles ("full jitter"), so that the agents of a pod that
+// went away don't come back in one moment. A link that does not last a minute
+// does not reset it, or a flapping one would hammer the edge.
+type backoffState struct {
+	delays *backoff.ExponentialBackOff
+	since  time.Time // when the current link began
+	next   time.Duration
+}
+
+const (
+	firstDelay    = 500 * time.Millisecond // mean of the first one
+	longestDelay  = 15 * time.Second       // mean of the longest
+	stableAfter   = time.Minute
+	maxRetryAfter = 5 * time.Minute // what an edge may ask for at most
+)
+
+func newBackoff() *backoffState {
+	return &backoffState{delays: &backoff.ExponentialBackOff{
+		InitialInterval: firstDelay, MaxInterval: longestDelay, Multiplier: 2,
+		RandomizationFactor: 1, // 0 to twice the interval
+	}}
+}
+
+func (b *backoffState) linked() { b.since = time.Now() }
+
+// lost chooses the delay after a link that worked.
+func (b *backoffState) lost() time.Duration {
+	if time.Since(b.since) >= stableAfter {
+		b.delays.Reset()
+	}
+	b.next = b.delays.NextBackOff()
+	return b.next
+}
+
+// failed chooses the delay after an attempt that did not. What the edge asks
+// for by Retry-After is the least, plus up to as much again.
+func (b *backoffState) failed(err error) time.Duration {
+	b.next = b.delays.NextBackOff()
+	if refused, ok := errors.AsType[*RefusedError](err); ok && refused.RetryAfter > 0 {
+		asked := min(refused.RetryAfter, maxRetryAfter)
+		b.next = max(b.next, asked+rand.N(asked))
+	}
+	return b.next
+}
+
+// sleep waits for the delay chosen last; false means that ctx ended first.
+func (b *backoffState) sleep(ctx context.Context) bool {
+	t := time.NewTimer(b.next)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

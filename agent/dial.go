@@ -1,0 +1,170 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/coder/websocket"
+
+	"github.com/getbindu/bindu-edge/internal/wire"
+	"github.com/getbindu/bindu-edge/internal/wsconn"
+)
+
+// dialTimeout bounds one attempt: resolve, connect, TLS, proxy, handshake.
+const dialTimeout = 20 * time.Second
+
+// RefusedError is an HTTP answer to the handshake that is no 101.
+type RefusedError struct {
+	Status     int           // of the HTTP answer
+	Code       string        // Bindu-Edge-Error; empty when something other than an edge answered
+	Detail     string        // for people, without control characters
+	RetryAfter time.Duration // 0 when not given
+}
+
+func (e *RefusedError) Error() string {
+	s := fmt.Sprintf("the edge answered %d %s", e.Status, http.StatusText(e.Status))
+	if e.Code != "" {
+		s += " (" + e.Code + ")"
+	} else {
+		s += " (not from an edge: is the URL right?)"
+	}
+	if e.Detail != "" {
+		s += ": " + e.Detail
+	}
+	return s
+}
+
+// Final reports whether trying again is useless: the edge itself said that the
+// credentials are wrong, or the tunnel unknown, expired or revoked. The same
+// status from something in between, such as a load balancer during a deploy,
+// is not final.
+func (e *RefusedError) Final() bool {
+	if e.Code == "" {
+		return false
+	}
+	switch e.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
+		return true
+	}
+	return false
+}
+
+// edgeClient is the HTTP client for handshakes only.
+func edgeClient(o Options) *http.Client {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: wsconn.LowLatency}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true) // a WebSocket starts with an HTTP/1.1 upgrade
+	var tlsConfig *tls.Config
+	if o.TLS != nil {
+		tlsConfig = o.TLS.Clone()
+	}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy: o.Proxy, DialContext: dialer.DialContext, TLSClientConfig: tlsConfig,
+			TLSHandshakeTimeout: 10 * time.Second, Protocols: protocols,
+		},
+		// A redirect would carry the token to wherever it points.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// connect opens one link and starts to serve on it.
+func (a *Agent) connect(ctx context.Context) (*session, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	header := http.Header{wire.HeaderInstance: {a.instance}}
+	if a.opts.Token != "" {
+		header.Set(wire.HeaderToken, a.opts.Token)
+	}
+	ws, res, err := websocket.Dial(ctx, a.endpoint.String(), &websocket.DialOptions{
+		HTTPClient: a.client, HTTPHeader: header, Subprotocols: []string{wire.ProtocolH2},
+	})
+	if err != nil {
+		if res != nil && res.StatusCode != http.StatusSwitchingProtocols {
+			return nil, refusal(res)
+		}
+		if ctx.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, fmt.Errorf("the edge did not answer within %s", dialTimeout)
+		}
+		return nil, fmt.Errorf("connect to the edge: %w", rootCause(err))
+	}
+	if ws.Subprotocol() != wire.ProtocolH2 {
+		_ = ws.CloseNow()
+		return nil, errors.New("the edge does not speak " + wire.ProtocolH2)
+	}
+	s := a.serve(wsconn.New(ws, nil, nil))
+	s.tunnelID = printable(res.Header.Get(wire.HeaderTunnelID))
+	s.publicURL = printable(res.Header.Get(wire.HeaderPublicURL))
+	a.log.Info("linked", "tunnel_id", s.tunnelID, "public_url", s.publicURL, "protocol", wire.ProtocolH2)
+	a.opts.OnState(State{Phase: Online, PublicURL: s.publicURL, TunnelID: s.tunnelID})
+	return s, nil
+}
+
+// rootCause drops the layers of the dial's error that repeat the URL.
+func rootCause(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op
+	}
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+// refusal reads an answer that is no 101. The WebSocket library has cut its
+// body to a kilobyte.
+func refusal(res *http.Response) *RefusedError {
+	e := &RefusedError{
+		Status:     res.StatusCode,
+		Code:       printable(res.Header.Get(wire.HeaderEdgeError)),
+		RetryAfter: retryAfter(res.Header.Get("Retry-After"), time.Now()),
+	}
+	if to := res.Header.Get("Location"); to != "" && res.StatusCode/100 == 3 {
+		e.Detail = "it redirects to " + printable(to) + ", which an agent does not follow: give that URL"
+		return e
+	}
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 4096)) // what can't be read is only missing text
+	var problem struct {
+		Detail string `json:"detail"`
+	}
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "application/problem+json") && json.Unmarshal(body, &problem) == nil {
+		e.Detail = printable(problem.Detail)
+	}
+	return e
+}
+
+// retryAfter reads both forms of the field (RFC 9110, section 10.2.3).
+func retryAfter(s string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// printable drops what could play tricks on a terminal or a log, and bounds the
+// length.
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, s)
+	return s[:min(len(s), 512)]
+}

@@ -1,0 +1,133 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/getbindu/bindu-edge/internal/wire"
+	"github.com/getbindu/bindu-edge/internal/wsconn"
+)
+
+// session is one link, served.
+type session struct {
+	agent     *Agent
+	conn      *wsconn.Conn
+	server    *http.Server
+	tunnelID  string
+	publicURL string
+	goaway    chan struct{} // closed when the edge asks to move
+	done      chan struct{} // closed when the link has ended and the server with it
+	unlink    func()        // the agent is linked through this session no more
+}
+
+// serve starts the HTTP/2 server of a link: the roles of RFC 9113 are reversed,
+// the side that dialled serves. The goroutines end with conn.
+func (a *Agent) serve(conn *wsconn.Conn) *session {
+	s := &session{agent: a, conn: conn, goaway: make(chan struct{}), done: make(chan struct{})}
+	a.linked.Add(1)
+	s.unlink = sync.OnceFunc(func() { a.linked.Add(-1) })
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	s.server = &http.Server{
+		Handler:                      linkHandler{public: a.opts.Handler, goaway: sync.OnceFunc(func() { close(s.goaway) })},
+		Protocols:                    protocols,
+		MaxHeaderBytes:               wire.MaxRequestHeader,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is the handler's
+		ErrorLog:                     slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: wire.MaxStreams + wire.ControlStreams,
+			MaxReadFrameSize:     wire.MaxReadFrame,
+			// The connection's window must never fill: one stalled upload would
+			// stop all the others.
+			MaxReceiveBufferPerConnection: wire.ConnectionWindow,
+			MaxReceiveBufferPerStream:     wire.StreamWindow,
+			SendPingTimeout:               a.opts.PingInterval,
+			PingTimeout:                   a.opts.PingTimeout,
+		},
+	}
+	listener := &oneConn{conn: conn, closed: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		_ = s.server.Serve(listener) // ends with the listener, which says no more than that
+		<-conn.Done()
+		s.unlink()
+	}()
+	go func() {
+		<-conn.Done()
+		_ = listener.Close()
+	}()
+	return s
+}
+
+// finish ends the link in order: no new requests (GOAWAY), those in flight run
+// on for at most timeout, then the connection closes. A nil session is finished.
+func (s *session) finish(timeout time.Duration) {
+	if s == nil {
+		return
+	}
+	s.unlink()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	err := s.server.Shutdown(ctx)
+	if err != nil {
+		_ = s.server.Close()
+	}
+	s.conn.CloseWith(websocket.StatusNormalClosure, "")
+	<-s.done
+}
+
+// end says why the link ended; call it after done.
+func (s *session) end() error {
+	err := s.conn.Err()
+	if ce, ok := errors.AsType[websocket.CloseError](err); ok && ce.Reason != "" {
+		return errors.New("the edge closed the link: " + printable(ce.Reason))
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("the edge closed the link")
+	case errors.Is(err, net.ErrClosed):
+		return errors.New("the edge stopped answering")
+	default:
+		return errors.New("the connection to the edge broke")
+	}
+}
+
+// oneConn is a listener that accepts the one connection it was made with.
+type oneConn struct {
+	mu     sync.Mutex
+	conn   net.Conn // nil once accepted
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	l.mu.Lock()
+	conn := l.conn
+	l.conn = nil
+	l.mu.Unlock()
+	if conn != nil {
+		return conn, nil
+	}
+	<-l.closed
+	return nil, net.ErrClosed
+}
+
+func (l *oneConn) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *oneConn) Addr() net.Addr { return linkAddr{} }
+
+type linkAddr struct{}
+
+func (linkAddr) Network() string { return "link" }
+func (linkAddr) String() string  { return "link" }

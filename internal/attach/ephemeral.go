@@ -1,0 +1,133 @@
+package attach
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/hub"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// Limits of ephemeral tunnels.
+const (
+	EphemeralPerAddress = 5
+	EphemeralLife       = 24 * time.Hour
+	// EphemeralMemory is how long an agent that left gets its slug again.
+	EphemeralMemory = 60 * time.Second
+)
+
+// Ephemeral makes tunnels for agents without credentials, within bounds, and
+// knows their slugs. All methods may be called concurrently.
+type Ephemeral struct {
+	max int
+
+	mu     sync.Mutex
+	live   map[tunnel.Slug]int    // sessions of each; two while an agent moves
+	counts map[netip.Addr]int     // sessions of each address
+	slugs  map[string]tunnel.Slug // by agent instance, until EphemeralMemory after it left
+}
+
+// NewEphemeral makes an Ephemeral that holds at most limit tunnels at once.
+func NewEphemeral(limit int) *Ephemeral {
+	return &Ephemeral{
+		max: limit, live: map[tunnel.Slug]int{}, counts: map[netip.Addr]int{}, slugs: map[string]tunnel.Slug{},
+	}
+}
+
+// LookupSlug returns the tunnel of a live ephemeral slug.
+func (e *Ephemeral) LookupSlug(slug tunnel.Slug) (tunnel.ID, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, ok := e.live[slug]
+	return tunnel.ID(slug), ok
+}
+
+// take makes a tunnel, or gives an agent back the one it had a moment ago. The
+// returned function gives it up.
+func (e *Ephemeral) take(address netip.Addr, instance string) (tunnel.Grant, func(), error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	slug, again := e.slugs[instance]
+	if !again {
+		slug = tunnel.NewEphemeral()
+	}
+	switch {
+	case e.live[slug] == 0 && len(e.live) >= e.max:
+		return tunnel.Grant{}, nil, fault.New(fault.EdgeOverloaded, "This edge takes no more ephemeral tunnels.")
+	case e.live[slug] == 0 && e.counts[address] >= EphemeralPerAddress:
+		return tunnel.Grant{}, nil, fault.New(fault.RateLimited, "This address has as many ephemeral tunnels as it may.")
+	}
+	e.live[slug]++
+	e.counts[address]++
+	// The bound is for a flood of short visits; past it a slug is just not kept.
+	if instance != "" && len(e.slugs) < 16*e.max {
+		e.slugs[instance] = slug
+	}
+	grant := tunnel.Grant{Tunnel: tunnel.ID(slug), Slug: slug, ExpiresAt: time.Now().Add(EphemeralLife), Ephemeral: true}
+	return grant, sync.OnceFunc(func() { e.giveUp(address, instance, slug) }), nil
+}
+
+func (e *Ephemeral) giveUp(address netip.Addr, instance string, slug tunnel.Slug) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.live[slug]--; e.live[slug] == 0 {
+		delete(e.live, slug)
+	}
+	if e.counts[address]--; e.counts[address] == 0 {
+		delete(e.counts, address)
+	}
+	time.AfterFunc(EphemeralMemory, func() { e.forget(instance, slug) })
+}
+
+// forget drops the slug of an agent that has not come back.
+func (e *Ephemeral) forget(instance string, slug tunnel.Slug) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.live[slug] == 0 && e.slugs[instance] == slug {
+		delete(e.slugs, instance)
+	}
+}
+
+// admitEphemeral lets in an agent without credentials.
+func (h *Handler) admitEphemeral(r *http.Request, a *attempt, instance string) (*hub.Session, error) {
+	if h.opts.Ephemeral == nil {
+		return nil, fault.New(fault.NotFound, "This edge offers no tunnels without credentials.")
+	}
+	grant, giveUp, err := h.opts.Ephemeral.take(address(r), instance)
+	if err != nil {
+		return nil, err
+	}
+	a.grant, a.tunnel = grant, grant.Tunnel
+	session, err := h.opts.Hub.Open(r.Context(), grant, instance)
+	if err != nil {
+		giveUp()
+		return nil, err
+	}
+	a.giveUp = giveUp
+	return session, nil
+}
+
+// address is what the limit per address counts: an IPv6 network counts as one.
+func address(r *http.Request) netip.Addr {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr = addr.Unmap().WithZone("")
+	if addr.Is6() {
+		p, err := addr.Prefix(64)
+		if err != nil {
+			return addr
+		}
+		return p.Addr()
+	}
+	return addr
+}

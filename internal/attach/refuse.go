@@ -1,0 +1,67 @@
+package attach
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/coder/websocket"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
+)
+
+// refuse tells the agent why it may not connect. One that offered a subprotocol
+// gets a plain HTTP answer before any upgrade. One that offered none could not
+// read that: its handshake is completed and the socket closed with the reason.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, a *attempt, err error) {
+	e := fault.From(err)
+	a.outcome, a.err = string(e.Code), e.Err
+	upgrading := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	if !a.offered && upgrading {
+		code, reason := closeOf(e)
+		a.status = int(code)
+		ws, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return // the library has answered
+		}
+		_ = ws.Close(code, reason) // an agent that is gone need not be told
+		return
+	}
+	if e.Code == fault.TunnelRevoked {
+		// Toward an agent a revocation is a ban, not an absence.
+		a.status = http.StatusForbidden
+		w = statusWriter{w, http.StatusForbidden}
+	} else {
+		a.status = e.Code.Status()
+	}
+	if e.Code == fault.Unauthorized {
+		e = &fault.Error{Code: e.Code, Detail: e.Detail, Header: http.Header{"Www-Authenticate": {`Bindu-Tunnel-Token realm="tunnel"`}}}
+	}
+	w.Header().Set("Connection", "close") // a connection that wants to be a tunnel is nothing else
+	fault.Write(w, r, e)
+}
+
+// closeOf is the close code and reason (at most 123 bytes, RFC 6455 section
+// 5.5.1) of a refusal.
+func closeOf(e *fault.Error) (websocket.StatusCode, string) {
+	reason := e.Detail
+	if reason == "" {
+		reason = e.Code.Title()
+	}
+	reason = reason[:min(len(reason), 123)]
+	switch e.Code {
+	case fault.ControlPlaneUnavailable, fault.RegistryUnavailable, fault.Internal:
+		return websocket.StatusInternalError, reason
+	case fault.EdgeOverloaded, fault.RateLimited, fault.Draining:
+		return websocket.StatusTryAgainLater, reason
+	default:
+		return websocket.StatusPolicyViolation, reason
+	}
+}
+
+// statusWriter answers with another status than the code's usual one.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w statusWriter) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }

@@ -1,0 +1,173 @@
+package control
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// MaxBodyBytes bounds the body of a request; more is 413.
+const MaxBodyBytes = 64 << 10
+
+// The answers. Edges of other makes read them too, so names, order and
+// spelling are fixed.
+type (
+	resolution struct {
+		Tunnel    tunnel.ID     `json:"tunnel_id"`
+		ExpiresAt string        `json:"expires_at"`
+		Status    tunnel.Status `json:"status"`
+	}
+	validation struct {
+		Valid     bool          `json:"valid"`
+		Tunnel    tunnel.ID     `json:"tunnel_id"`
+		Status    tunnel.Status `json:"status"`
+		ExpiresAt string        `json:"expires_at"`
+		Slug      tunnel.Slug   `json:"slug,omitempty"` // lets an edge tell the agent its public URL
+	}
+	health struct {
+		Status string `json:"status"`
+	}
+)
+
+// Handler is the API that edges use: resolve, validate and health.
+func (p *Plane) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/health", p.only(http.MethodGet, p.health))
+	mux.Handle("/api/tunnels/resolve/{slug}", p.only(http.MethodGet, p.resolve))
+	mux.Handle("/api/tunnels/validate", p.only(http.MethodPost, p.validate))
+	mux.Handle("/", p.answer(func(http.ResponseWriter, *http.Request) error {
+		return fault.New(fault.NotFound, "The control plane has nothing at this path.")
+	}))
+	return mux
+}
+
+func (p *Plane) health(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, health{Status: "ok"})
+}
+
+func (p *Plane) resolve(w http.ResponseWriter, r *http.Request) error {
+	slug, err := tunnel.ParseSlug(r.PathValue("slug"))
+	if err != nil {
+		return fault.Wrap(fault.TunnelNotFound, "No tunnel has this slug.", err)
+	}
+	t, err := p.store.BySlug(r.Context(), slug)
+	if errors.Is(err, tunnel.ErrUnknown) {
+		return fault.Wrap(fault.TunnelNotFound, "No tunnel has this slug.", err)
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, resolution{Tunnel: t.ID, ExpiresAt: t.ExpiresAt.UTC().Format(time.RFC3339), Status: t.Status(time.Now())})
+}
+
+func (p *Plane) validate(w http.ResponseWriter, r *http.Request) error {
+	ask, err := readValidate(w, r)
+	if err != nil {
+		return err
+	}
+	id, err := tunnel.ParseID(ask.Tunnel)
+	if err != nil {
+		return fault.Wrap(fault.TunnelNotFound, "No tunnel has this id.", err)
+	}
+	t, err := p.store.ByID(r.Context(), id)
+	if errors.Is(err, tunnel.ErrUnknown) {
+		return fault.Wrap(fault.TunnelNotFound, "No tunnel has this id.", err)
+	}
+	if err != nil {
+		return err
+	}
+	// The token comes before the status: only its owner learns the latter here.
+	if !t.Token.Opens(ask.Token) {
+		e := fault.New(fault.Unauthorized, "The token does not open this tunnel.")
+		e.Header = http.Header{"Www-Authenticate": {`Bearer error="invalid_token"`}}
+		return e
+	}
+	status := t.Status(time.Now())
+	return writeJSON(w, validation{
+		Valid: status == tunnel.StatusActive, Tunnel: t.ID, Status: status,
+		ExpiresAt: t.ExpiresAt.UTC().Format(time.RFC3339), Slug: t.Slug,
+	})
+}
+
+type validateRequest struct {
+	Tunnel string
+	Token  string
+}
+
+func readValidate(w http.ResponseWriter, r *http.Request) (validateRequest, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBodyBytes))
+	if err != nil {
+		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return validateRequest{}, fault.Wrap(fault.RequestTooLarge, "The body may have "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes.", err)
+		}
+		return validateRequest{}, fault.Wrap(fault.BadRequest, "The body could not be read.", err)
+	}
+	var fields struct {
+		Tunnel *string `json:"tunnel_id"`
+		Token  *string `json:"token"`
+	}
+	// The cause stays out of the answer and the log: it may quote the token.
+	if json.Unmarshal(body, &fields) != nil || fields.Tunnel == nil || fields.Token == nil {
+		return validateRequest{}, fault.New(fault.BadRequest, `The body must be a JSON object with the strings "tunnel_id" and "token".`)
+	}
+	return validateRequest{Tunnel: *fields.Tunnel, Token: *fields.Token}, nil
+}
+
+// handler answers a request or says in one error why it did not.
+type handler func(http.ResponseWriter, *http.Request) error
+
+func (p *Plane) only(method string, h handler) http.Handler {
+	return p.answer(func(w http.ResponseWriter, r *http.Request) error {
+		head := method == http.MethodGet && r.Method == http.MethodHead // RFC 9110, section 9.3.2
+		if r.Method == method || head {
+			return h(w, r)
+		}
+		allow := method
+		if method == http.MethodGet {
+			allow = "GET, HEAD"
+		}
+		e := fault.New(fault.MethodNotAllowed, "This path answers "+allow+" only.")
+		e.Header = http.Header{"Allow": {allow}}
+		return e
+	})
+}
+
+// answer is the one place where an error becomes an answer (RFC 9457).
+func (p *Plane) answer(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		err := h(w, r)
+		if err == nil {
+			return
+		}
+		requestID := rand.Text()
+		e := fault.From(err)
+		if e.Code == fault.Internal {
+			p.logger.LogAttrs(r.Context(), slog.LevelError, "control plane request failed",
+				slog.String("request_id", requestID), slog.String("path", r.URL.Path), slog.Any("error", err))
+		}
+		w.Header().Set("X-Request-Id", requestID)
+		fault.Write(w, r, e)
+	})
+}
+
+// writeJSON answers 200. A caller that is gone is nobody's error.
+func writeJSON(w http.ResponseWriter, body any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	h.Set("Cache-Control", "no-store")
+	_, _ = w.Write(text)
+	return nil
+}

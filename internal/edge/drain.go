@@ -1,0 +1,54 @@
+package edge
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/link"
+)
+
+// drain says goodbye. The order is what makes a deploy lose nothing:
+//
+//  1. Readiness says draining, so that load balancers send no more; new tunnels
+//     are refused, so that agents go elsewhere.
+//  2. Agents are asked to move, spread over the delay so that they don't arrive
+//     elsewhere in one moment. Their links serve on until the new ones stand.
+//  3. The public is served on during the delay, with "Connection: close",
+//     because load balancers take a while to notice. No link and no request
+//     left cuts it short.
+//  4. The listener closes.
+//  5. Requests in flight finish, event streams and upgraded ones included.
+//  6. Links end and their claims are released.
+//
+// All of it takes at most the drain timeout; what is left then is cut, by the
+// context that every request was made from.
+func (e *Edge) drain(public *http.Server, cut context.CancelFunc) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.DrainTimeout)
+	defer cancel()
+	e.log.Info("draining", "tunnels", e.hub.Len())
+
+	e.health.Drain() // 1
+	e.hub.Refuse()
+	e.ingress.Drain()
+
+	delay, done := context.WithTimeout(ctx, e.cfg.DrainDelay) // 2 and 3
+	e.hub.Goodbye(delay, e.cfg.DrainDelay/2)
+	if e.hub.Empty(delay) && e.ingress.Idle(delay) {
+		done()
+	}
+	<-delay.Done()
+	done()
+
+	// 4. Shutdown forgets upgraded connections; the ingress counts them.
+	_ = public.Shutdown(ctx)
+
+	finished := e.ingress.Idle(ctx) // 5
+
+	e.hub.CloseAll(link.ReasonDraining) // 6
+	cut()                               // whatever is left
+	_ = public.Close()
+	e.attach.Wait()
+	e.log.Info("drained", "seconds", time.Since(began).Seconds(), "complete", finished)
+}

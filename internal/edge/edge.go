@@ -1,0 +1,295 @@
+// Package edge wires one pod: it knows what stands behind every interface, owns
+// the listeners, and says goodbye in the right order (drain.go). Everything else
+// is decided elsewhere.
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/getbindu/bindu-edge/internal/admission"
+	"github.com/getbindu/bindu-edge/internal/attach"
+	"github.com/getbindu/bindu-edge/internal/config"
+	"github.com/getbindu/bindu-edge/internal/controlclient"
+	"github.com/getbindu/bindu-edge/internal/hub"
+	"github.com/getbindu/bindu-edge/internal/ingress"
+	"github.com/getbindu/bindu-edge/internal/link"
+	"github.com/getbindu/bindu-edge/internal/ops"
+	"github.com/getbindu/bindu-edge/internal/registry/memory"
+	"github.com/getbindu/bindu-edge/internal/resolve"
+	"github.com/getbindu/bindu-edge/internal/route"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// Options configure an Edge.
+type Options struct {
+	Config  config.Edge // finished, see config.Edge.Finish
+	Logger  *slog.Logger
+	Version string
+
+	// Listener is where the public is served (nil: one is opened at HOST and
+	// PORT). It belongs to the Edge.
+	Listener net.Listener
+	// ControlPlane carries requests to the control plane (nil: by TCP). Its URL
+	// is then only a name.
+	ControlPlane http.RoundTripper
+}
+
+// Edge is one pod. Make it with New.
+type Edge struct {
+	cfg     config.Edge
+	log     *slog.Logger
+	pod     tunnel.PodID
+	public  *publicListener
+	admin   net.Listener // nil = none
+	hub     *hub.Hub
+	attach  *attach.Handler
+	ingress *ingress.Handler
+	health  *ops.Health
+	control *controlclient.Client // nil = none
+	resolve *resolve.Resolver
+	metrics *prometheus.Registry
+}
+
+// New opens the listeners, so that a busy port is an error at once, and wires
+// everything. Nothing is served before Run.
+func New(o Options) (*Edge, error) {
+	cfg := o.Config
+	if cfg.RegistryKind != "memory" {
+		return nil, &config.SettingError{Name: "REGISTRY", Msg: cfg.RegistryKind + " is not built yet: use memory, for one pod"}
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "edge"
+	}
+	e := &Edge{cfg: cfg, log: o.Logger, pod: tunnel.NewPodID(hostname), metrics: prometheus.NewRegistry()}
+	if err := e.listen(o.Listener); err != nil {
+		return nil, err
+	}
+	if err := e.wire(o); err != nil {
+		e.closeListeners()
+		return nil, err
+	}
+	return e, nil
+}
+
+// wire builds the steps of a request's path from its end to its beginning.
+func (e *Edge) wire(o Options) error {
+	cfg := e.cfg
+	checks := map[string]ops.Check{"registry": func(context.Context) error { return nil }}
+	if cfg.ControlPlaneURL != nil || o.ControlPlane != nil {
+		var err error
+		e.control, err = controlclient.New(controlclient.Options{
+			BaseURL: cfg.ControlPlaneURL, Token: cfg.ControlPlaneToken.Reveal(), Transport: o.ControlPlane,
+		})
+		if err != nil {
+			return fmt.Errorf("control plane: %w", err)
+		}
+		checks["control_plane"] = e.control.Health
+	}
+	e.health = ops.NewHealth(ops.HealthOptions{Checks: checks, Logger: e.log})
+
+	e.hub = hub.New(hub.Options{
+		Pod: e.pod, Registry: memory.New(), Logger: e.log,
+		Gate: func(tunnel.Grant) hub.Gate {
+			return admission.New(admission.Limits{
+				RPS: cfg.RateLimitRPS, Burst: cfg.RateLimitBurst,
+				InFlight: cfg.MaxInflightPerTunnel, Body: cfg.MaxRequestBody,
+			})
+		},
+		MaxTunnels: cfg.MaxTunnels, Grace: cfg.ReconnectGrace, DrainTimeout: cfg.DrainTimeout,
+	})
+
+	var ephemeral *attach.Ephemeral
+	slugs := resolve.Options{TTL: cfg.SlugCacheTTL, Logger: e.log}
+	if cfg.EphemeralTunnels {
+		ephemeral = attach.NewEphemeral(cfg.MaxEphemeralTunnels)
+		slugs.Local = ephemeral
+	}
+	if e.control != nil {
+		slugs.Source = e.control
+	}
+	var err error
+	if e.resolve, err = resolve.New(slugs); err != nil {
+		return err
+	}
+
+	agents := attach.Options{
+		Hub:        e.hub,
+		Links:      link.NewOpener(link.Options{PingInterval: cfg.WSPingInterval, PingTimeout: cfg.LinkPingTimeout}),
+		Ephemeral:  ephemeral,
+		PublicURL:  e.PublicURL,
+		Ended:      e.resolve.Forget,
+		Revalidate: cfg.TunnelRevalidate,
+		Pod:        e.pod,
+		Logger:     e.log,
+	}
+	if e.control != nil {
+		agents.ControlPlane = e.control
+	}
+	e.attach = attach.New(agents)
+
+	e.ingress = ingress.New(ingress.Options{
+		Resolver: e.resolve, Router: route.New(e.hub), Own: own{attach: e.attach, health: e.health}, Full: full, Logger: e.log,
+		BaseDomain: cfg.BaseDomain, PublicHost: cfg.Public().Host, Methods: cfg.AllowedMethods, Trusted: cfg.TrustedProxies,
+		Timeouts: ingress.Timeouts{
+			FirstByte: cfg.RequestTimeout, Idle: cfg.StreamIdleTimeout, Total: cfg.StreamMax,
+			UpgradeIdle: cfg.UpgradeIdle, CallerStall: cfg.CallerStall, KeepAlive: cfg.SSEKeepalive,
+		},
+	})
+
+	e.metrics.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "bindu_edge_tunnels", Help: "Agent connections that are open on this pod.",
+		}, func() float64 { return float64(e.hub.Len()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "bindu_edge_build_info", Help: "Always 1; the label says which version runs.",
+			ConstLabels: prometheus.Labels{"version": o.Version},
+		}, func() float64 { return 1 }),
+	)
+	return nil
+}
+
+// Addr is where the public is served.
+func (e *Edge) Addr() net.Addr { return e.public.Addr() }
+
+// PublicURL is where the world sees a tunnel.
+func (e *Edge) PublicURL(slug tunnel.Slug) string {
+	u := *e.cfg.Public()
+	if e.cfg.BaseDomain != "" {
+		host := string(slug) + "." + e.cfg.BaseDomain
+		if port := u.Port(); port != "" {
+			host = net.JoinHostPort(host, port)
+		}
+		return (&url.URL{Scheme: u.Scheme, Host: host, Path: "/"}).String()
+	}
+	return u.JoinPath(ingress.PathPrefix, string(slug)).String() + "/"
+}
+
+// Run serves until ctx ends, then says goodbye and returns nil. Any other end is
+// an error. Run may be called once.
+func (e *Edge) Run(ctx context.Context) error {
+	e.log.Info("serving", "addr", e.Addr().String(), "public_url", e.cfg.Public().String(),
+		"registry", e.cfg.RegistryKind, "pod_id", string(e.pod))
+	e.warn()
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() { e.health.Run(background) })
+
+	links, cut := context.WithCancel(background)
+	defer cut()
+	public, admin := e.publicServer(), e.adminServer()
+	public.BaseContext = func(net.Listener) context.Context { return links }
+	failed := make(chan error, 2)
+	serve := func(s *http.Server, l net.Listener) {
+		running.Go(func() {
+			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+			}
+		})
+	}
+	serve(public, e.public)
+	if e.admin != nil {
+		serve(admin, e.admin)
+	}
+	var err error
+	select {
+	case err = <-failed:
+		e.log.Error("a listener failed", "error", err)
+	case <-ctx.Done():
+	}
+	e.drain(public, cut)
+	_ = admin.Close()
+	e.resolve.Close()
+	if e.control != nil {
+		e.control.Close()
+	}
+	return err
+}
+
+// warn says what a person should know before the world comes in.
+func (e *Edge) warn() {
+	if !e.cfg.EphemeralTunnels {
+		if e.control == nil {
+			e.log.Warn("nobody can connect: there is no control plane (CONTROL_PLANE_URL=none) and EPHEMERAL_TUNNELS is off")
+		}
+		return
+	}
+	if tcp, ok := e.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		e.log.Warn("anybody who reaches this address can open a tunnel: EPHEMERAL_TUNNELS is on and the listener is not loopback", "addr", tcp.String())
+	}
+}
+
+func (e *Edge) listen(given net.Listener) error {
+	listen := net.ListenConfig{Control: socketOptions}
+	if given == nil {
+		var err error
+		given, err = listen.Listen(context.Background(), "tcp", net.JoinHostPort(e.cfg.Host, strconv.Itoa(e.cfg.Port)))
+		if err != nil {
+			return fmt.Errorf("listen: %w", err)
+		}
+	}
+	e.public = newPublicListener(given, e.cfg.MaxConnections)
+	if e.cfg.AdminAddr != "" {
+		var err error
+		if e.admin, err = listen.Listen(context.Background(), "tcp", e.cfg.AdminAddr); err != nil {
+			_ = e.public.Close()
+			return fmt.Errorf("listen (ADMIN_ADDR): %w", err)
+		}
+	}
+	return nil
+}
+
+func (e *Edge) closeListeners() {
+	_ = e.public.Close()
+	if e.admin != nil {
+		_ = e.admin.Close()
+	}
+}
+
+// maxHeader is the limit of a request's header; net/http adds 4 KiB of its own.
+const maxHeader = 64 << 10
+
+func (e *Edge) publicServer() *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // by prior knowledge, as gRPC callers use it
+	return &http.Server{
+		Handler:                      e.ingress,
+		Protocols:                    protocols,
+		ReadHeaderTimeout:            10 * time.Second,
+		IdleTimeout:                  2 * time.Minute,
+		MaxHeaderBytes:               maxHeader - 4096,
+		DisableGeneralOptionsHandler: true,
+		ConnContext:                  connContext,
+		ErrorLog:                     slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 250,
+			// What one caller's connection can make us hold is at most 4 MiB.
+			MaxReceiveBufferPerStream:     256 << 10,
+			MaxReceiveBufferPerConnection: 4<<20 - 1,
+		},
+	}
+}
+
+func (e *Edge) adminServer() *http.Server {
+	return &http.Server{
+		Handler: ops.Admin(e.health, e.metrics), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute,
+		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+	}
+}

@@ -1,0 +1,77 @@
+package hub
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/link"
+)
+
+// goodbyeTimeout bounds one agent's answer to a goodbye.
+const goodbyeTimeout = 2 * time.Second
+
+// Refuse makes Open fail with draining from now on.
+func (h *Hub) Refuse() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.draining = true
+}
+
+// Goodbye asks every agent to move, each at a random moment within spread so
+// that they don't arrive elsewhere all at once, and returns when all were
+// asked or ctx ends. The links serve on.
+func (h *Hub) Goodbye(ctx context.Context, spread time.Duration) {
+	var asked sync.WaitGroup
+	for _, s := range h.all() {
+		asked.Go(func() {
+			t := time.NewTimer(rand.N(spread + 1))
+			defer t.Stop()
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case <-s.linked:
+			default:
+				return // never became a link
+			}
+			ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
+			defer cancel()
+			if err := s.link.Goodbye(ctx); err != nil {
+				h.log.Debug("an agent did not hear our goodbye", "tunnel_id", s.claim.Tunnel, "error", err)
+			}
+		})
+	}
+	asked.Wait()
+}
+
+// Empty returns when no session is left or ctx ends.
+func (h *Hub) Empty(ctx context.Context) bool {
+	for {
+		h.mu.Lock()
+		n, changed := len(h.sessions), h.changed
+		h.mu.Unlock()
+		if n == 0 {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// CloseAll ends every link at once.
+func (h *Hub) CloseAll(reason link.Reason) {
+	for _, s := range h.all() {
+		select {
+		case <-s.linked:
+			s.Close(reason)
+		default:
+		}
+	}
+}

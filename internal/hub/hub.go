@@ -1,0 +1,257 @@
+// Package hub holds the links of this pod: which tunnel is linked here, who may
+// take it over, who waits for it to come back, and who leaves when the pod
+// drains. It decides nothing about requests beyond which link gets them, and
+// never calls the registry or an agent while it holds its lock.
+//
+// A tunnel has at most one current session. A newer session of the same agent
+// replaces it in one step; the old one finishes its streams and ends. Every
+// session has an id of its own, so a late goodbye never removes a newer link.
+package hub
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/link"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// Registry says who holds which tunnel, across pods. Calls must end with their
+// context.
+type Registry interface {
+	// Claim takes the tunnel for c when it is free, lapsed, held by the same
+	// non-empty Instance, or held by the session named by replacing, atomically.
+	// It returns the claim that it displaced, or, with registry.ErrHeld, the one
+	// that stands in the way.
+	Claim(ctx context.Context, c tunnel.Claim, replacing string) (tunnel.Claim, error)
+	// Release frees the tunnel if c's session still holds it; it is idempotent.
+	Release(ctx context.Context, c tunnel.Claim) error
+}
+
+// Link is one live agent connection. package link documents the methods.
+type Link interface {
+	http.RoundTripper
+	Done() <-chan struct{}
+	Leaving() <-chan struct{}
+	Reason() link.Reason
+	Close(link.Reason)
+	Probe(context.Context) error
+	Goodbye(context.Context) error
+}
+
+// Gate decides whether a request may go to a tunnel. Enter may return the
+// request with another body; each Enter without an error is followed by one
+// Leave when the response is done.
+type Gate interface {
+	Enter(*http.Request) (*http.Request, error)
+	Leave()
+}
+
+// Options configure a Hub. Pod, Registry and Gate are required.
+type Options struct {
+	Pod      tunnel.PodID
+	Registry Registry
+	Gate     func(tunnel.Grant) Gate // called once for each session
+	Logger   *slog.Logger
+
+	MaxTunnels   int           // linked here at once, 0 = no limit
+	Grace        time.Duration // how long a request waits for a lost link, 0 = not at all
+	DrainTimeout time.Duration // how long a replaced link may finish its streams
+}
+
+// Bounds of the grace: how many requests may wait at once.
+const (
+	MaxWaitingPerTunnel = 64
+	MaxWaiting          = 1024
+)
+
+// Hub is the table of this pod's links. Make it with New; all methods may be
+// called concurrently.
+type Hub struct {
+	opts Options
+	log  *slog.Logger
+
+	mu       sync.Mutex
+	entries  map[tunnel.ID]*entry
+	sessions map[string]*Session // every session that is open, replaced ones too
+	waiting  int
+	draining bool
+	changed  chan struct{} // closed and renewed when a session ends
+}
+
+// entry is what the hub knows of one tunnel. Guarded by Hub.mu.
+type entry struct {
+	current *Session // gets new requests; nil while no link does
+	lostAt  time.Time
+	waiting int
+	changed chan struct{} // closed and renewed when current changes
+}
+
+// New makes a Hub.
+func New(o Options) *Hub {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Hub{
+		opts: o, log: o.Logger,
+		entries: map[tunnel.ID]*entry{}, sessions: map[string]*Session{}, changed: make(chan struct{}),
+	}
+}
+
+// Find returns the link that gets new requests of the tunnel, or nil.
+func (h *Hub) Find(id tunnel.ID) http.RoundTripper {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.entries[id]; e != nil && e.current != nil {
+		return e.current
+	}
+	return nil
+}
+
+// Len is the number of open sessions, those that finish their streams included.
+func (h *Hub) Len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.sessions)
+}
+
+// Wait returns the tunnel's link as soon as there is one, if the last one was
+// lost within the grace. Otherwise, and for those over the bounds, it fails at
+// once with tunnel_offline.
+func (h *Hub) Wait(ctx context.Context, id tunnel.ID) (http.RoundTripper, error) {
+	offline := fault.New(fault.TunnelOffline, "The agent of this tunnel is not connected.")
+	h.mu.Lock()
+	e := h.entries[id]
+	if e == nil {
+		h.mu.Unlock()
+		return nil, offline
+	}
+	left := time.Until(e.lostAt.Add(h.opts.Grace))
+	if e.current == nil && (left <= 0 || e.waiting >= MaxWaitingPerTunnel || h.waiting >= MaxWaiting) {
+		h.mu.Unlock()
+		return nil, offline
+	}
+	e.waiting++
+	h.waiting++
+	defer func() {
+		e.waiting--
+		h.waiting--
+		h.mu.Unlock()
+	}()
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	for e.current == nil {
+		changed := e.changed
+		h.mu.Unlock()
+		var err error
+		select {
+		case <-changed:
+		case <-timer.C:
+			err = offline
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+		h.mu.Lock()
+		if err == nil && h.entries[id] != e {
+			err = offline // the tunnel was revoked or has expired meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return e.current, nil
+}
+
+// activate makes s the link that gets new requests, and returns the one that
+// did before.
+func (h *Hub) activate(s *Session) (replaced *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := s.claim.Tunnel
+	e := h.entries[id]
+	if e == nil {
+		e = &entry{changed: make(chan struct{})}
+		h.entries[id] = e
+	}
+	replaced = e.current
+	e.current = s
+	e.notify()
+	return replaced
+}
+
+// offline notes that s gets no new requests any more. With grace, requests wait
+// for the tunnel's return for a while.
+func (h *Hub) offline(s *Session, grace bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := s.claim.Tunnel
+	e := h.entries[id]
+	if e == nil || e.current != s {
+		return
+	}
+	e.current = nil
+	e.lostAt = time.Now()
+	if !grace || h.opts.Grace == 0 {
+		delete(h.entries, id)
+	} else {
+		time.AfterFunc(h.opts.Grace, func() { h.forget(id, e) })
+	}
+	e.notify()
+}
+
+// forget drops a tunnel that did not come back within the grace.
+func (h *Hub) forget(id tunnel.ID, e *entry) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.entries[id] == e && e.current == nil && time.Since(e.lostAt) >= h.opts.Grace {
+		delete(h.entries, id)
+		e.notify()
+	}
+}
+
+// notify wakes those who wait for the entry; the hub's lock is held.
+func (e *entry) notify() {
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+func (h *Hub) add(s *Session) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.draining:
+		return fault.New(fault.Draining, "This pod is shutting down and takes no new tunnels.")
+	case h.opts.MaxTunnels > 0 && len(h.sessions) >= h.opts.MaxTunnels:
+		return fault.New(fault.EdgeOverloaded, "This pod takes no more tunnels.")
+	}
+	h.sessions[s.claim.Session] = s
+	return nil
+}
+
+func (h *Hub) remove(s *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.sessions, s.claim.Session)
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+func (h *Hub) session(id string) *Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sessions[id]
+}
+
+func (h *Hub) all() []*Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]*Session, 0, len(h.sessions))
+	for _, s := range h.sessions {
+		list = append(list, s)
+	}
+	return list
+}

@@ -1,0 +1,225 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/link"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// Session is one agent's hold on a tunnel, from its claim to the end of its
+// link. Open makes it; exactly one of Serve and Abandon must follow.
+type Session struct {
+	hub   *Hub
+	grant tunnel.Grant
+	claim tunnel.Claim
+	gate  Gate
+
+	link     Link          // set by Serve before the session is found by anybody
+	linked   chan struct{} // closed when link is set
+	replaced chan struct{} // closed when a newer session took over
+	retire   sync.Once
+	idle     chan struct{} // closed when replaced and nothing is in flight
+
+	mu       sync.Mutex
+	inFlight int
+	retired  bool
+
+	released atomic.Bool
+}
+
+// releaseTimeout bounds a release. A claim that could not be released lapses
+// with its pod or its time.
+const releaseTimeout = 5 * time.Second
+
+// Serve hands the tunnel to l and blocks until l has ended, for whatever
+// reason: the agent's, the tunnel's expiry, a newer session, or ctx. The claim
+// is free when it returns.
+func (s *Session) Serve(ctx context.Context, l Link) link.Reason {
+	s.link = l
+	close(s.linked)
+	if old := s.hub.activate(s); old != nil {
+		old.retireNow()
+	}
+	defer s.hub.remove(s)
+	expiry := time.NewTimer(time.Until(s.grant.ExpiresAt))
+	defer expiry.Stop()
+	leaving, replaced, idle, stop := l.Leaving(), s.replaced, s.idle, ctx.Done()
+	var patience <-chan time.Time
+	for {
+		select {
+		case <-l.Done():
+			reason := l.Reason()
+			s.hub.offline(s, graceful(reason) && !s.grant.Ephemeral)
+			s.release()
+			return reason
+		case <-leaving:
+			leaving = nil
+			// The agent finishes its streams here and may be back elsewhere at
+			// once, so its claim must not stand in the way.
+			s.hub.offline(s, !s.grant.Ephemeral)
+			s.release()
+		case <-replaced:
+			replaced = nil
+			t := time.NewTimer(s.hub.opts.DrainTimeout)
+			defer t.Stop()
+			patience = t.C
+		case <-idle:
+			idle = nil
+			l.Close(link.ReasonReplaced)
+		case <-patience:
+			patience = nil
+			l.Close(link.ReasonReplaced)
+		case <-expiry.C:
+			s.Close(link.ReasonExpired)
+		case <-stop:
+			stop = nil
+			l.Close(link.ReasonDraining)
+		}
+	}
+}
+
+// graceful reports whether the agent may be expected back.
+func graceful(r link.Reason) bool {
+	return r != link.ReasonExpired && r != link.ReasonRevoked
+}
+
+// Abandon gives the tunnel back when no link came of the claim.
+func (s *Session) Abandon() {
+	s.release()
+	s.hub.remove(s)
+}
+
+// Close ends the session's link for reason. New requests are refused from then
+// on, without grace if the tunnel has ended for good.
+func (s *Session) Close(reason link.Reason) {
+	s.hub.offline(s, graceful(reason) && !s.grant.Ephemeral)
+	s.link.Close(reason)
+}
+
+// Claim is what the session holds.
+func (s *Session) Claim() tunnel.Claim { return s.claim }
+
+// retireNow takes no new requests; the link ends with its last stream.
+func (s *Session) retireNow() {
+	s.retire.Do(func() { close(s.replaced) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.retired {
+		s.retired = true
+		if s.inFlight == 0 {
+			close(s.idle)
+		}
+	}
+}
+
+func (s *Session) enter() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.retired {
+		return false
+	}
+	s.inFlight++
+	return true
+}
+
+func (s *Session) leave() {
+	s.gate.Leave()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inFlight--
+	if s.retired && s.inFlight == 0 {
+		close(s.idle)
+	}
+}
+
+func (s *Session) release() {
+	if s.released.Swap(true) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	if err := s.hub.opts.Registry.Release(ctx, s.claim); err != nil {
+		s.hub.log.Warn("a claim was not released and lapses by itself", "tunnel_id", s.claim.Tunnel, "error", err)
+	}
+}
+
+// RoundTrip sends a request to the agent if the tunnel's gate lets it pass. The
+// rules are those of link.H2.RoundTrip.
+func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
+	admitted, err := s.gate.Enter(req)
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, err
+	}
+	if !s.enter() {
+		s.gate.Leave()
+		if req.Body != nil {
+			_ = req.Body.Close()
+		}
+		return nil, fault.Wrap(fault.TunnelOffline, "The agent has moved to a newer connection.", link.ErrNotDelivered)
+	}
+	res, err := s.link.RoundTrip(admitted)
+	if err != nil {
+		s.leave()
+		if errors.Is(err, link.ErrNotDelivered) && fault.From(err).Code == fault.TunnelOffline {
+			// The link ended before its end was noticed here: whoever asks next
+			// must not find it again.
+			s.hub.offline(s, !s.grant.Ephemeral)
+		}
+		return nil, err
+	}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		up, ok := res.Body.(upgraded)
+		if !ok {
+			_ = res.Body.Close()
+			s.leave()
+			return nil, fault.New(fault.BadAgentResponse, "The agent switched protocols without being asked.")
+		}
+		res.Body = &countedUpgrade{upgraded: up, left: sync.OnceFunc(s.leave)}
+		return res, nil
+	}
+	res.Body = &counted{ReadCloser: res.Body, session: s}
+	return res, nil
+}
+
+// counted is a response body that tells its session when it is done.
+type counted struct {
+	io.ReadCloser
+	session *Session
+	closed  atomic.Bool
+}
+
+func (b *counted) Close() error {
+	err := b.ReadCloser.Close()
+	if !b.closed.Swap(true) {
+		b.session.leave()
+	}
+	return err
+}
+
+// upgraded is the body of a 101.
+type upgraded interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+type countedUpgrade struct {
+	upgraded
+	left func()
+}
+
+func (b *countedUpgrade) Close() error {
+	err := b.upgraded.Close()
+	b.left()
+	return err
+}

@@ -1,0 +1,180 @@
+package ingress
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+
+	"github.com/getbindu/bindu-edge/internal/wire"
+)
+
+// requestHeader makes the header that the agent sees from the caller's. The
+// hop-by-hop fields are gone already (RFC 9110, section 7.6.1); Out and In are
+// those of httputil.ProxyRequest.
+//
+//	removed:  Bindu-*, X-Tunnel-Token, Upgrade unless to a WebSocket,
+//	          Forwarded, X-Forwarded-*, X-Real-Ip from a peer we don't trust
+//	set:      X-Forwarded-For, -Proto, -Host, -Prefix, X-Request-Id,
+//	          traceparent, Via
+func (h *Handler) requestHeader(out, in *http.Request, x *exchange) {
+	header := out.Header
+	wire.StripPrefix(header)
+	delete(header, wire.HeaderToken)
+	if in.Header["Expect"] != nil && strings.EqualFold(in.Header.Get("Expect"), "100-continue") {
+		// Both ends of the link answer 100 by themselves and hide the field; the
+		// marker gets it to the local server, which may refuse by it.
+		header.Set("Expect", "100-continue")
+		header.Set(wire.HeaderExpect, "100-continue")
+	} else {
+		delete(header, "Expect")
+	}
+
+	peer, trusted := h.peer(in)
+	if trusted {
+		// ReverseProxy has removed these three.
+		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+			if v := in.Header[name]; v != nil {
+				header[name] = v
+			}
+		}
+	} else {
+		for name := range header {
+			if strings.HasPrefix(name, "X-Forwarded-") || name == "X-Real-Ip" {
+				delete(header, name)
+			}
+		}
+	}
+	if prior := strings.Join(header["X-Forwarded-For"], ", "); prior != "" {
+		peer = prior + ", " + peer
+	}
+	header.Set("X-Forwarded-For", peer)
+	if p := header.Get("X-Forwarded-Proto"); p != "http" && p != "https" {
+		proto := "http"
+		if in.TLS != nil {
+			proto = "https"
+		}
+		header.Set("X-Forwarded-Proto", proto)
+	}
+	if header.Get("X-Forwarded-Host") == "" {
+		header.Set("X-Forwarded-Host", out.Host)
+	}
+	if prefix := header.Get("X-Forwarded-Prefix") + x.target.prefix; prefix != "" {
+		header.Set("X-Forwarded-Prefix", prefix)
+	}
+	header.Set("X-Request-Id", x.id)
+	if !validTraceparent(header["Traceparent"]) {
+		header.Set("Traceparent", newTraceparent())
+		delete(header, "Tracestate")
+	}
+	header.Add("Via", via(in)) // RFC 9110, section 7.6.3: a gateway must
+}
+
+// peer is the address that the request came from, and whether the forwarding
+// fields from there are believed.
+func (h *Handler) peer(r *http.Request) (address string, trusted bool) {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return "unknown", false
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return "unknown", false
+	}
+	addr = addr.Unmap().WithZone("")
+	for _, p := range h.opts.Trusted {
+		if p.Contains(addr) {
+			return addr.String(), true
+		}
+	}
+	return addr.String(), false
+}
+
+func via(r *http.Request) string {
+	switch {
+	case r.ProtoMajor == 2:
+		return "2.0 bindu-edge"
+	case r.ProtoMinor == 0:
+		return "1.0 bindu-edge"
+	default:
+		return "1.1 bindu-edge"
+	}
+}
+
+// requestID is the caller's if it can stand in a log, else a new one.
+func requestID(r *http.Request) string {
+	if ids := r.Header["X-Request-Id"]; len(ids) == 1 && validRequestID(ids[0]) {
+		return ids[0]
+	}
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
+}
+
+func validRequestID(s string) bool {
+	if len(s) == 0 || len(s) > 128 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// validTraceparent follows W3C Trace Context, section 3.2.
+func validTraceparent(values []string) bool {
+	if len(values) != 1 {
+		return false
+	}
+	s := values[0]
+	if len(s) < 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	version, trace, parent, flags := s[:2], s[3:35], s[36:52], s[53:55]
+	if !isHex(version) || !isHex(trace) || !isHex(parent) || !isHex(flags) || version == "ff" {
+		return false
+	}
+	if len(s) > 55 && (version == "00" || s[55] != '-') {
+		return false
+	}
+	return strings.Trim(trace, "0") != "" && strings.Trim(parent, "0") != ""
+}
+
+func isHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+func newTraceparent() string {
+	var b [24]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	b[0] |= 1              // neither id may be all zeros
+	b[16] |= 1
+	return "00-" + hex.EncodeToString(b[:16]) + "-" + hex.EncodeToString(b[16:]) + "-00"
+}
+
+// forbiddenTrailer tells the trailers that don't go on: those of RFC 9110
+// section 6.5.1, one of which would end the agent's link, and ours.
+func forbiddenTrailer(name string) bool {
+	return !httpguts.ValidTrailerHeader(name) || strings.HasPrefix(name, wire.HeaderPrefix) ||
+		name == wire.HeaderToken || strings.HasPrefix(name, "X-Forwarded-")
+}
+
+func dropForbiddenTrailers(trailer http.Header) {
+	for name := range trailer {
+		if forbiddenTrailer(name) {
+			delete(trailer, name)
+		}
+	}
+}

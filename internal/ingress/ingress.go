@@ -1,0 +1,285 @@
+// Package ingress is the public door. It decides what a request may look like
+// before it goes to a tunnel, and what an answer may look like before it goes to
+// a caller; what can be refused without knowing the tunnel is refused here. It
+// never decides who may use a tunnel or how much: that is admission, at the pod
+// that holds the link.
+//
+// Callers are untrusted, and so are agents. In particular nothing that passes
+// here may end an agent's link, on which other callers' requests run: see
+// target.check, checkHost and forbiddenTrailer.
+package ingress
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/internal/wire"
+)
+
+// Resolver knows which tunnel a slug leads to.
+type Resolver interface {
+	// Resolve fails with a *fault.Error, or the context's cause.
+	Resolve(context.Context, tunnel.Slug) (tunnel.ID, error)
+}
+
+// Router knows the way to a tunnel.
+type Router interface {
+	// Route returns what carries requests to the tunnel's agent. RoundTrip fails
+	// with a *fault.Error or the context's cause, and calls WroteRequest of the
+	// request's httptrace when the last byte of the body was handed over.
+	Route(tunnel.ID) http.RoundTripper
+}
+
+// Options configure a Handler. Resolver, Router and Own are required.
+type Options struct {
+	Resolver Resolver
+	Router   Router
+	Own      http.Handler // this pod's own endpoints: everything that is no tunnel's
+	Logger   *slog.Logger
+
+	// Full, if set, says that the pod has no room for the connection of this
+	// request.
+	Full func(*http.Request) bool
+
+	BaseDomain string         // lower-case; "" = path mode only
+	PublicHost string         // for HTTP/1.0 requests without Host
+	Methods    []string       // those that are let in
+	Trusted    []netip.Prefix // peers whose forwarding fields are believed
+	Timeouts   Timeouts
+}
+
+// Handler answers the public. Make it with New.
+type Handler struct {
+	opts    Options
+	log     *slog.Logger
+	methods map[string]bool
+	allow   string
+
+	draining atomic.Bool
+	inFlight inFlight
+}
+
+// New makes a Handler.
+func New(o Options) *Handler {
+	h := &Handler{opts: o, log: o.Logger, methods: map[string]bool{}, allow: strings.Join(o.Methods, ", ")}
+	for _, m := range o.Methods {
+		h.methods[m] = true
+	}
+	return h
+}
+
+// exchange is one request on its way.
+type exchange struct {
+	id      string
+	host    string // public, as the caller sent it
+	target  target
+	tunnel  tunnel.ID
+	body    *body
+	outcome string // fault code, or why a running answer was broken off
+	err     error  // for the log
+}
+
+// connKey finds the caller's connection in a request's context.
+type connKey struct{}
+
+// WithConn is for http.Server.ConnContext: with it, a caller that takes its
+// answer very slowly is told from one that takes nothing.
+func WithConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// ServeHTTP reads like the path of a request: look at it, find its tunnel, find
+// the way, send it on.
+func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	id := requestID(r)
+	rw.Header().Set("X-Request-Id", id)
+	t, ok := parseTarget(r, h.opts.BaseDomain)
+	if !ok {
+		h.opts.Own.ServeHTTP(rw, r)
+		return
+	}
+	x := &exchange{id: id, host: r.Host, target: t}
+	w := &response{ResponseWriter: rw}
+	began := time.Now()
+	h.inFlight.enter()
+	defer h.inFlight.leave()
+	defer func() { h.record(w, r, x, began) }()
+	if h.draining.Load() || r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+		// Where a chunked body ends is what smuggling is about: its connection
+		// carries no further request (RFC 9112, section 6.1).
+		rw.Header().Set("Connection", "close")
+	}
+	if err := h.look(w, r, x); err != nil {
+		h.fail(w, r, x, err)
+		return
+	}
+	if t.bare && fault.IsNavigation(r) {
+		redirect(w, t)
+		return
+	}
+	var err error
+	if x.tunnel, err = h.resolve(r.Context(), t); err != nil {
+		h.fail(w, r, x, err)
+		return
+	}
+	h.forward(w, r, x, h.opts.Router.Route(x.tunnel))
+}
+
+// look refuses what needs no knowledge of the tunnel.
+func (h *Handler) look(w http.ResponseWriter, r *http.Request, x *exchange) error {
+	if h.opts.Full != nil && h.opts.Full(r) {
+		w.Header().Set("Connection", "close")
+		return fault.New(fault.EdgeOverloaded, "This pod has as many connections as it takes.")
+	}
+	if !h.methods[r.Method] {
+		return &fault.Error{
+			Code: fault.MethodNotAllowed, Detail: "This edge lets in " + h.allow + ".",
+			Header: http.Header{"Allow": {h.allow}},
+		}
+	}
+	if err := checkHost(r.Host); err != nil {
+		return err
+	}
+	if x.host == "" {
+		x.host = h.opts.PublicHost // HTTP/1.0 may leave it out
+	}
+	return x.target.check()
+}
+
+func (h *Handler) resolve(ctx context.Context, t target) (tunnel.ID, error) {
+	var err error = fault.New(fault.TunnelNotFound, "There is no tunnel of this name.")
+	for _, slug := range t.slugs() {
+		var id tunnel.ID
+		if id, err = h.opts.Resolver.Resolve(ctx, slug); err == nil {
+			return id, nil
+		}
+		if fault.From(err).Code != fault.TunnelNotFound {
+			break
+		}
+	}
+	return "", err
+}
+
+// redirect sends a browser to the agent's root, so that relative links work.
+func redirect(w http.ResponseWriter, t target) {
+	to := t.prefix + "/"
+	if t.hasQuery {
+		to += "?" + t.query
+	}
+	w.Header().Set("Location", to)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Vary", "Accept")
+	w.WriteHeader(http.StatusPermanentRedirect)
+}
+
+// forward proxies the exchange along the way and back.
+func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.RoundTripper) {
+	if len(r.Header["Upgrade"]) > 0 && !wire.IsWebSocketUpgrade(r) {
+		// ReverseProxy would pass on any protocol, h2c among them.
+		delete(r.Header, "Upgrade")
+		delete(r.Header, "Http2-Settings")
+	}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	defer cancel(nil)
+	w.clock = newClock(h.opts.Timeouts, h.unsent(r), cutter(cancel, w))
+	defer w.clock.stop()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(httptrace.WroteRequestInfo) { w.clock.handedOver() },
+	})
+	if r.ContentLength != 0 {
+		x.body = &body{ReadCloser: r.Body, request: r, clock: w.clock}
+		r.Body = x.body
+	}
+	if r.ProtoMajor == 1 {
+		// Else an early answer waits for the end of the upload.
+		_ = http.NewResponseController(w.ResponseWriter).EnableFullDuplex()
+	}
+	dropForbiddenTrailers(r.Trailer)
+	proxy := httputil.ReverseProxy{
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.Out.Host = x.host
+			pr.Out.URL = x.target.linkURL(x.host)
+			pr.Out.Trailer = pr.In.Trailer // filled while the body is read
+			h.requestHeader(pr.Out, pr.In, x)
+		},
+		Transport:      way,
+		BufferPool:     copyBuffers{},
+		FlushInterval:  -1,
+		ErrorLog:       slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
+		ModifyResponse: func(res *http.Response) error { return h.answer(w, res, x) },
+		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { h.fail(w, r, x, err) },
+	}
+	defer w.finish()
+	defer func() {
+		if cause := context.Cause(ctx); cause != nil && x.outcome == "" && r.Context().Err() == nil {
+			x.outcome, x.err = "aborted", cause
+		}
+	}()
+	proxy.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// answer makes the agent's answer fit for the caller.
+func (h *Handler) answer(w *response, res *http.Response, x *exchange) error {
+	if code := res.Header.Get(wire.HeaderAgentError); code == wire.AgentErrorLocalUnreachable && res.StatusCode == http.StatusBadGateway {
+		_ = res.Body.Close()
+		return fault.New(fault.LocalServiceUnreachable, "The agent is connected, but nothing answers behind it.")
+	}
+	wire.StripPrefix(res.Header)
+	dropForbiddenTrailers(res.Trailer)
+	res.Header.Del("X-Request-Id") // ours is set
+	h.locate(res.Header, x)
+	w.clock.gotAnswer()
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		res.Body = &answerBody{ReadCloser: res.Body, answer: res, clock: w.clock}
+		if isSilentStream(res) {
+			w.events = true
+			alive := w.keepAlive
+			w.clock.keepAlive.Store(&alive)
+		}
+	}
+	return nil
+}
+
+// fail answers with an error, if the caller is still there to read it.
+func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
+	if r.Context().Err() != nil {
+		x.outcome, x.err = "caller_gone", err
+		return
+	}
+	var e *fault.Error
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		e = fault.Wrap(fault.LinkLost, "The request was broken off.", err)
+	} else {
+		e = fault.From(err)
+	}
+	x.outcome, x.err = string(e.Code), err
+	if w.wroteHeader.Load() {
+		panic(http.ErrAbortHandler)
+	}
+	if x.body != nil && !x.body.done.Load() {
+		// Nobody will read the rest, and the server would wait for a read that is
+		// under way.
+		w.Header().Set("Connection", "close")
+		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now())
+	}
+	fault.Write(w, r, e)
+}
+
+func (h *Handler) unsent(r *http.Request) func() (int, bool) {
+	conn, ok := r.Context().Value(connKey{}).(net.Conn)
+	if !ok || r.ProtoMajor != 1 {
+		return nil // on HTTP/2 other streams move on the same connection
+	}
+	return func() (int, bool) { return unsentBytes(conn) }
+}

@@ -1,0 +1,108 @@
+package ingress
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// locate makes an answer fit the place where the caller sees the agent: under
+// a prefix in path mode, under its own host otherwise.
+func (h *Handler) locate(header http.Header, x *exchange) {
+	header.Del("Alt-Svc") // it would name a server that only the agent can reach
+	prefix := x.target.prefix
+	if prefix == "" {
+		h.eachCookie(header, func(name, value string) (string, bool) {
+			return value, name == "domain" && coversDomain(value, h.opts.BaseDomain)
+		}, "")
+		return
+	}
+	header.Del("Service-Worker-Allowed") // its scope would be everybody's
+	for _, name := range []string{"Location", "Content-Location"} {
+		if v := header.Get(name); v != "" {
+			header.Set(name, underPrefix(v, prefix, x.host))
+		}
+	}
+	h.eachCookie(header, func(name, value string) (string, bool) {
+		switch name {
+		case "path":
+			return underPrefix(value, prefix, ""), false
+		case "domain":
+			return "", true
+		}
+		return value, false
+	}, prefix)
+}
+
+// underPrefix puts prefix before a reference that starts at the agent's root,
+// or is absolute to the public host, unless it is there already.
+func underPrefix(ref, prefix, host string) string {
+	head, path := "", ref
+	if !strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, "//") {
+		u, err := url.Parse(ref)
+		if err != nil || host == "" || u.Host == "" || !strings.EqualFold(u.Host, host) ||
+			(u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https") {
+			return ref
+		}
+		i := strings.Index(ref, "//") + 2
+		end := strings.IndexAny(ref[i:], "/?#")
+		if end < 0 {
+			return ref + prefix + "/"
+		}
+		head, path = ref[:i+end], ref[i+end:]
+		if path[0] != '/' {
+			path = "/" + path
+		}
+	}
+	if rest, ok := strings.CutPrefix(path, prefix); ok && (rest == "" || strings.ContainsRune("/?#", rune(rest[0]))) {
+		return head + path
+	}
+	return head + prefix + path
+}
+
+// eachCookie edits the attributes of every Set-Cookie field (RFC 6265, section
+// 4.1.1). edit gets the lower-case name and the value of each attribute and
+// returns the new value, or drop. A cookie without Path gets defaultPath if that
+// is set. Name and value of a cookie stay as they are, to the byte.
+func (h *Handler) eachCookie(header http.Header, edit func(name, value string) (string, bool), defaultPath string) {
+	cookies := header["Set-Cookie"]
+	for i, cookie := range cookies {
+		pair, attributes, any := strings.Cut(cookie, ";")
+		var b strings.Builder
+		b.WriteString(pair)
+		hasPath := false
+		for any {
+			var attribute string
+			attribute, attributes, any = strings.Cut(attributes, ";")
+			name, value, valued := strings.Cut(attribute, "=")
+			key := strings.ToLower(strings.TrimSpace(name))
+			trimmed := strings.TrimSpace(value)
+			// Without a leading slash a Path is ignored (RFC 6265, section 5.2.4).
+			if key == "path" && !strings.HasPrefix(trimmed, "/") && defaultPath != "" {
+				continue
+			}
+			edited, drop := edit(key, trimmed)
+			if drop {
+				continue
+			}
+			hasPath = hasPath || key == "path"
+			b.WriteByte(';')
+			if valued && edited != trimmed {
+				b.WriteString(name + "=" + edited)
+			} else {
+				b.WriteString(attribute)
+			}
+		}
+		if !hasPath && defaultPath != "" {
+			b.WriteString("; Path=" + defaultPath)
+		}
+		cookies[i] = b.String()
+	}
+}
+
+// coversDomain reports whether a cookie for domain would reach other tunnels
+// than the one that sets it.
+func coversDomain(domain, base string) bool {
+	domain = strings.ToLower(strings.TrimPrefix(domain, "."))
+	return base != "" && (domain == base || strings.HasSuffix(base, "."+domain))
+}

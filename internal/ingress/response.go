@@ -1,0 +1,180 @@
+package ingress
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// response is the caller's ResponseWriter with what we want to know of it:
+// status, bytes, progress. Comments on a silent event stream are written here
+// too, because only here it is known where an event ends.
+type response struct {
+	http.ResponseWriter
+	clock *clock
+
+	wroteHeader atomic.Bool
+	status      int
+	bytes       atomic.Int64
+	firstByte   time.Time
+	hijacked    atomic.Pointer[net.Conn]
+
+	// Event streams only.
+	events bool
+	mu     sync.Mutex // orders events and comments
+	tail   [4]byte    // the last bytes written
+	closed bool       // the handler is done: no more comments
+}
+
+// lingerHalfClosed is how long a caller may still send after the agent has
+// ended an upgraded stream.
+const lingerHalfClosed = 5 * time.Second
+
+func (w *response) WriteHeader(status int) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		if w.wroteHeader.Swap(true) {
+			return
+		}
+		w.status = status
+		w.firstByte = time.Now()
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if !w.wroteHeader.Load() {
+		w.WriteHeader(http.StatusOK)
+	}
+	if w.events {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.remember(p)
+	}
+	return w.write(p)
+}
+
+func (w *response) write(p []byte) (int, error) {
+	if w.clock != nil {
+		w.clock.writing()
+		defer w.clock.wrote()
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes.Add(int64(n))
+	return n, err
+}
+
+// FlushError is how http.ResponseController flushes.
+func (w *response) FlushError() error {
+	if w.events {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+	}
+	return w.flush()
+}
+
+func (w *response) flush() error {
+	if w.clock != nil {
+		w.clock.writing() // a flush writes, and can block as long as the caller likes
+		defer w.clock.wrote()
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack takes the connection for an upgraded stream, which counts and watches
+// as before.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = conn.SetDeadline(time.Time{}) // the server's, for reading the request
+	w.status = http.StatusSwitchingProtocols
+	w.firstByte = time.Now()
+	w.wroteHeader.Store(true)
+	w.hijacked.Store(&conn)
+	if w.clock != nil {
+		w.clock.upgraded.Store(true)
+	}
+	return &upgradedConn{Conn: conn, response: w}, buffered, nil
+}
+
+// upgradedConn is the caller's connection after the upgrade.
+type upgradedConn struct {
+	net.Conn
+	response *response
+}
+
+func (c *upgradedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.response.clock != nil {
+		c.response.clock.moved()
+	}
+	return n, err
+}
+
+func (c *upgradedConn) Write(p []byte) (int, error) {
+	if k := c.response.clock; k != nil {
+		k.writing()
+		defer k.wrote()
+	}
+	n, err := c.Conn.Write(p)
+	c.response.bytes.Add(int64(n))
+	return n, err
+}
+
+// CloseWrite is called when the agent has ended the stream. That ends it in
+// both directions, but what the caller has on the way may keep it from reading
+// the last bytes, so it gets a moment.
+func (c *upgradedConn) CloseWrite() error {
+	_ = c.SetReadDeadline(time.Now().Add(lingerHalfClosed))
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
+
+// keepAlive writes a comment if the stream stands between two events. It is
+// called by the clock and must not block it.
+func (w *response) keepAlive() {
+	go func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.closed || !w.betweenEvents() {
+			return
+		}
+		if _, err := w.write([]byte(": keep-alive\n\n")); err == nil {
+			_ = w.flush()
+		}
+	}()
+}
+
+// finish keeps comments from being written after the handler is done.
+func (w *response) finish() {
+	if w.events {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.closed = true
+	}
+}
+
+func (w *response) remember(p []byte) {
+	if len(p) >= len(w.tail) {
+		copy(w.tail[:], p[len(p)-len(w.tail):])
+		return
+	}
+	copy(w.tail[:], w.tail[len(p):])
+	copy(w.tail[len(w.tail)-len(p):], p)
+}
+
+// betweenEvents reports whether an empty line has ended the last event, or
+// nothing was sent yet (WHATWG HTML, section 9.2.5).
+func (w *response) betweenEvents() bool {
+	t := string(w.tail[:])
+	return t == "\x00\x00\x00\x00" || t[2:] == "\n\n" || t == "\r\n\r\n" || t[2:] == "\r\r"
+}

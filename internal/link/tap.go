@@ -1,0 +1,89 @@
+package link
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/wsconn"
+)
+
+// frameTap watches the frames that an agent sends for a GOAWAY. net/http acts
+// on one but tells nobody, and a link whose agent leaves must get no new
+// requests (RFC 9113, sections 4.1 and 6.8).
+type frameTap struct {
+	*wsconn.Conn
+
+	// Owned by Read.
+	header  [9]byte // of the frame that begins
+	have    int     // how much of header is there
+	payload int     // what is left of the current frame
+
+	heard      atomic.Int64 // when bytes last came, in ns since the epoch
+	closedHere atomic.Bool  // the HTTP/2 library closed a connection that was alive
+	once       sync.Once
+	goaway     chan struct{} // closed at the first GOAWAY, and when the link ends
+	left       atomic.Bool   // a GOAWAY was seen
+}
+
+const (
+	frameHeaderSize = 9
+	frameGoaway     = 7
+)
+
+func newFrameTap(c *wsconn.Conn) *frameTap {
+	t := &frameTap{Conn: c, goaway: make(chan struct{})}
+	t.heard.Store(time.Now().UnixNano())
+	return t
+}
+
+func (t *frameTap) Read(p []byte) (int, error) {
+	n, err := t.Conn.Read(p)
+	if n > 0 {
+		t.heard.Store(time.Now().UnixNano())
+		t.scan(p[:n])
+	}
+	if err != nil {
+		t.once.Do(func() { close(t.goaway) })
+	}
+	return n, err
+}
+
+func (t *frameTap) Close() error {
+	select {
+	case <-t.Done():
+	default:
+		t.closedHere.Store(true)
+	}
+	err := t.Conn.Close()
+	t.once.Do(func() { close(t.goaway) })
+	return err
+}
+
+func (t *frameTap) scan(p []byte) {
+	for len(p) > 0 {
+		if t.payload > 0 {
+			n := min(t.payload, len(p))
+			t.payload -= n
+			p = p[n:]
+			continue
+		}
+		n := copy(t.header[t.have:], p)
+		t.have += n
+		p = p[n:]
+		if t.have == frameHeaderSize {
+			t.have = 0
+			t.payload = int(t.header[0])<<16 | int(t.header[1])<<8 | int(t.header[2])
+			if t.header[3] == frameGoaway {
+				t.left.Store(true)
+				t.once.Do(func() { close(t.goaway) })
+			}
+		}
+	}
+}
+
+func (t *frameTap) sawGoaway() bool { return t.left.Load() }
+
+func (t *frameTap) silentFor() time.Duration {
+	return time.Since(time.Unix(0, t.heard.Load()))
+}

@@ -1,0 +1,83 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/wire"
+	"github.com/getbindu/bindu-edge/internal/wsconn"
+)
+
+// Options configure the links of a pod.
+type Options struct {
+	// PingInterval is how long the agent may be silent before a PING asks
+	// whether it lives (0: 10 s), PingTimeout how long the answer may take
+	// (0: 15 s). A frozen agent is noticed within their sum.
+	PingInterval, PingTimeout time.Duration
+	// CountError, if set, is called with the kind of each HTTP/2 error (letters,
+	// digits and underscores).
+	CountError func(kind string)
+}
+
+// Opener makes H2 links. All links of a pod share its transport, which keeps
+// no connections of its own.
+type Opener struct {
+	transport *http.Transport
+	ping      time.Duration
+}
+
+type dialKey struct{}
+
+// NewOpener makes an Opener.
+func NewOpener(o Options) *Opener {
+	if o.PingInterval == 0 {
+		o.PingInterval = wire.PingInterval
+	}
+	if o.PingTimeout == 0 {
+		o.PingTimeout = wire.PingTimeout
+	}
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	return &Opener{
+		ping: o.PingInterval,
+		transport: &http.Transport{
+			Protocols:          protocols,
+			DisableCompression: true, // bodies pass as they are
+			// The connection exists already: the agent dialled it.
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				conn, ok := ctx.Value(dialKey{}).(net.Conn)
+				if !ok {
+					return nil, errors.New("a link's transport dials nothing")
+				}
+				return conn, nil
+			},
+			MaxResponseHeaderBytes: wire.MaxResponseHeader,
+			// The agent answers 100 itself when its local service has not done so
+			// within a second; this one only bounds a lost answer.
+			ExpectContinueTimeout: 10 * time.Second,
+			HTTP2: &http.HTTP2Config{
+				MaxReceiveBufferPerStream: wire.StreamWindow,
+				MaxReadFrameSize:          wire.MaxReadFrame,
+				SendPingTimeout:           o.PingInterval,
+				PingTimeout:               o.PingTimeout,
+				CountError:                o.CountError,
+			},
+		},
+	}
+}
+
+// Open starts a link on conn, which belongs to the link from then on. ctx bounds
+// the opening only.
+func (o *Opener) Open(ctx context.Context, conn *wsconn.Conn) (*H2, error) {
+	tap := newFrameTap(conn)
+	cc, err := o.transport.NewClientConn(context.WithValue(ctx, dialKey{}, net.Conn(tap)), "http", wire.ControlAuthority+":80")
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("start http/2: %w", err)
+	}
+	return &H2{cc: cc, conn: conn, tap: tap, ping: o.ping}, nil
+}

@@ -1,0 +1,154 @@
+// Package memory is the registry of a single pod: claims live in this process
+// and end with it. It decides between claims only. Nothing lapses here, since
+// whoever could forget a claim is gone with the registry itself. Its size is
+// that of the pod's live links, because each claim is some link's and is
+// released with it.
+package memory
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/getbindu/bindu-edge/internal/registry"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// Registry holds claims. Safe for concurrent use; no call blocks for longer
+// than a map operation.
+type Registry struct {
+	mu    sync.RWMutex
+	held  map[tunnel.ID]holding
+	slugs map[tunnel.Slug]tunnel.ID // of held tunnels only
+}
+
+type holding struct {
+	claim tunnel.Claim
+	slug  tunnel.Slug // empty = none
+}
+
+// New makes an empty registry.
+func New() *Registry {
+	return &Registry{held: make(map[tunnel.ID]holding), slugs: make(map[tunnel.Slug]tunnel.ID)}
+}
+
+// Claim takes the tunnel for c when it is free, already c's session's, held by
+// the same agent process (the same Instance, not empty), or held by the session
+// named by replacing (not empty), which the caller has found silent. It returns
+// the claim of another session that was displaced, if any. Otherwise it returns
+// the holder's claim and registry.ErrHeld.
+func (r *Registry) Claim(ctx context.Context, c tunnel.Claim, replacing string) (tunnel.Claim, error) {
+	if err := check(ctx, c); err != nil {
+		return tunnel.Claim{}, fmt.Errorf("claim tunnel: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, ok := r.held[c.Tunnel]
+	switch holder := old.claim; {
+	case !ok:
+		r.held[c.Tunnel] = holding{claim: c}
+		return tunnel.Claim{}, nil
+	case holder.Session == c.Session:
+		r.held[c.Tunnel] = holding{claim: c, slug: old.slug}
+		return tunnel.Claim{}, nil
+	case c.Instance != "" && holder.Instance == c.Instance,
+		replacing != "" && holder.Session == replacing:
+		// The slug stays: it is the tunnel's as long as anybody holds that.
+		r.held[c.Tunnel] = holding{claim: c, slug: old.slug}
+		return holder, nil
+	default:
+		return holder, fmt.Errorf("claim tunnel: %w", registry.ErrHeld)
+	}
+}
+
+// Refresh reports whether c still holds its tunnel: nil, or registry.ErrLost.
+func (r *Registry) Refresh(ctx context.Context, c tunnel.Claim) error {
+	if err := check(ctx, c); err != nil {
+		return fmt.Errorf("refresh claim: %w", err)
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if !r.holds(c) {
+		return fmt.Errorf("refresh claim: %w", registry.ErrLost)
+	}
+	return nil
+}
+
+// Release frees the tunnel and its slug if c's session holds it, and does
+// nothing otherwise: a late goodbye is no error.
+func (r *Registry) Release(ctx context.Context, c tunnel.Claim) error {
+	if err := check(ctx, c); err != nil {
+		return fmt.Errorf("release claim: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.holds(c) {
+		delete(r.slugs, r.held[c.Tunnel].slug)
+		delete(r.held, c.Tunnel)
+	}
+	return nil
+}
+
+// Owner says who holds a tunnel, if anybody does.
+func (r *Registry) Owner(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error) {
+	if err := ctx.Err(); err != nil {
+		return tunnel.Claim{}, false, fmt.Errorf("owner of tunnel: %w", err)
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	h, ok := r.held[id]
+	return h.claim, ok, nil
+}
+
+// BindSlug gives the tunnel of c a slug for as long as it is held, in place of
+// the one that it had. It refuses with registry.ErrLost when c does not hold
+// the tunnel, and with registry.ErrSlugTaken when another tunnel has the slug.
+func (r *Registry) BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error {
+	if err := check(ctx, c); err != nil {
+		return fmt.Errorf("bind slug: %w", err)
+	}
+	if _, err := tunnel.ParseSlug(string(slug)); err != nil {
+		return fmt.Errorf("bind slug: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.holds(c) {
+		return fmt.Errorf("bind slug: %w", registry.ErrLost)
+	}
+	if id, taken := r.slugs[slug]; taken && id != c.Tunnel {
+		return fmt.Errorf("bind slug: %w", registry.ErrSlugTaken)
+	}
+	h := r.held[c.Tunnel]
+	delete(r.slugs, h.slug)
+	h.slug = slug
+	r.held[c.Tunnel] = h
+	r.slugs[slug] = c.Tunnel
+	return nil
+}
+
+// Slug says which held tunnel was given the slug, if one was.
+func (r *Registry) Slug(ctx context.Context, slug tunnel.Slug) (tunnel.ID, bool, error) {
+	if err := ctx.Err(); err != nil {
+		return "", false, fmt.Errorf("tunnel of slug: %w", err)
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	id, ok := r.slugs[slug]
+	return id, ok, nil
+}
+
+// holds is called with mu held.
+func (r *Registry) holds(c tunnel.Claim) bool {
+	h, ok := r.held[c.Tunnel]
+	return ok && h.claim.Session == c.Session
+}
+
+func check(ctx context.Context, c tunnel.Claim) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if c.Tunnel == "" || c.Pod == "" || c.Session == "" {
+		return registry.ErrIncomplete
+	}
+	return nil
+}

@@ -1,0 +1,155 @@
+package registrytest
+
+import (
+	"errors"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/getbindu/bindu-edge/internal/registry"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// model is the registry as simply as it can be said: a list, searched from end
+// to end.
+type model struct{ rows []row }
+
+type row struct {
+	claim tunnel.Claim
+	slug  tunnel.Slug
+}
+
+func (m *model) find(id tunnel.ID) *row {
+	for i := range m.rows {
+		if m.rows[i].claim.Tunnel == id {
+			return &m.rows[i]
+		}
+	}
+	return nil
+}
+
+func (m *model) mine(c tunnel.Claim) *row {
+	if r := m.find(c.Tunnel); r != nil && r.claim.Session == c.Session {
+		return r
+	}
+	return nil
+}
+
+func (m *model) bySlug(slug tunnel.Slug) tunnel.ID {
+	for _, r := range m.rows {
+		if r.slug == slug {
+			return r.claim.Tunnel
+		}
+	}
+	return ""
+}
+
+func (m *model) claim(c tunnel.Claim, replacing string) (tunnel.Claim, error) {
+	r := m.find(c.Tunnel)
+	if r == nil {
+		m.rows = append(m.rows, row{claim: c})
+		return tunnel.Claim{}, nil
+	}
+	holder := r.claim
+	if holder.Session == c.Session {
+		r.claim = c
+		return tunnel.Claim{}, nil
+	}
+	if holder.Session == replacing || (holder.Instance == c.Instance && c.Instance != "") {
+		r.claim = c
+		return holder, nil
+	}
+	return holder, registry.ErrHeld
+}
+
+func (m *model) release(c tunnel.Claim) {
+	if m.mine(c) == nil {
+		return
+	}
+	kept := m.rows[:0]
+	for _, r := range m.rows {
+		if r.claim.Tunnel != c.Tunnel {
+			kept = append(kept, r)
+		}
+	}
+	m.rows = kept
+}
+
+func (m *model) bind(slug tunnel.Slug, c tunnel.Claim) error {
+	r := m.mine(c)
+	if r == nil {
+		return registry.ErrLost
+	}
+	if id := m.bySlug(slug); id != "" && id != c.Tunnel {
+		return registry.ErrSlugTaken
+	}
+	r.slug = slug
+	return nil
+}
+
+// agreesWithModel plays random moves of few players, so that they meet often.
+func agreesWithModel(t *testing.T, h Harness) {
+	tunnels := rapid.SampledFrom([]string{"a", "b"})
+	pods := rapid.SampledFrom([]string{"p", "q"})
+	sessions := rapid.SampledFrom([]string{"s1", "s2", "s3"})
+	instances := rapid.SampledFrom([]string{"", "", "i", "j"})
+	slugs := rapid.SampledFrom([]tunnel.Slug{"x", "y"})
+	claims := rapid.Custom(func(rt *rapid.T) tunnel.Claim {
+		return claimOf(tunnels.Draw(rt, "tunnel"), pods.Draw(rt, "pod"), sessions.Draw(rt, "session"), instances.Draw(rt, "instance"))
+	})
+	rapid.Check(t, func(rt *rapid.T) {
+		r, m, ctx := h.New(t), &model{}, t.Context()
+		same := func(what string, got, want error) {
+			if !errors.Is(got, want) {
+				rt.Fatalf("%s: %v, want %v", what, got, want)
+			}
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"claim": func(rt *rapid.T) {
+				c := claims.Draw(rt, "claim")
+				replacing := rapid.SampledFrom([]string{"", "s1", "s2", "s3"}).Draw(rt, "replacing")
+				want, wantErr := m.claim(c, replacing)
+				got, err := r.Claim(ctx, c, replacing)
+				same("Claim", err, wantErr)
+				if got != want {
+					rt.Fatalf("Claim returned %+v, want %+v", got, want)
+				}
+			},
+			"refresh": func(rt *rapid.T) {
+				c, want := claims.Draw(rt, "claim"), error(nil)
+				if m.mine(c) == nil {
+					want = registry.ErrLost
+				}
+				same("Refresh", r.Refresh(ctx, c), want)
+			},
+			"release": func(rt *rapid.T) {
+				c := claims.Draw(rt, "claim")
+				m.release(c)
+				same("Release", r.Release(ctx, c), nil)
+			},
+			"bind": func(rt *rapid.T) {
+				slug, c := slugs.Draw(rt, "slug"), claims.Draw(rt, "claim")
+				want := m.bind(slug, c)
+				same("BindSlug", r.BindSlug(ctx, slug, c), want)
+			},
+			"": func(rt *rapid.T) { // after each move
+				for _, id := range []tunnel.ID{"a", "b"} {
+					var want tunnel.Claim
+					held := m.find(id)
+					if held != nil {
+						want = held.claim
+					}
+					if got, ok, err := r.Owner(ctx, id); err != nil || ok != (held != nil) || got != want {
+						rt.Fatalf("Owner(%s) = %+v, %v, %v, want %+v", id, got, ok, err, want)
+					}
+				}
+				for _, slug := range []tunnel.Slug{"x", "y"} {
+					want := m.bySlug(slug)
+					if got, ok, err := r.Slug(ctx, slug); err != nil || ok != (want != "") || got != want {
+						rt.Fatalf("Slug(%s) = %q, %v, %v, want %q", slug, got, ok, err, want)
+					}
+				}
+			},
+		})
+	})
+}

@@ -1,0 +1,248 @@
+// Package wsconn makes a net.Conn of a WebSocket's binary messages. It knows
+// nothing of what the bytes mean. Its input is untrusted: a message that is not
+// binary or larger than MaxMessage ends the connection.
+//
+// Writes are queued and gathered: while one message is on its way to the
+// kernel, everything written meanwhile becomes the next one. HTTP/2 writes
+// many small frames, and a message (a system call) for each of them costs more
+// than all else together.
+package wsconn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+const (
+	// QueueSize is how many bytes may wait to be sent. A PING waits behind
+	// them, so it is small; a writer that finds the queue full waits.
+	QueueSize = 64 << 10
+
+	// MaxMessage bounds one message of the peer. Messages are read as a stream
+	// and never gathered, so this is a bound on nonsense, not on memory.
+	MaxMessage = 16 << 20
+
+	// Linger bounds how long Close goes on sending what was queued.
+	Linger = 2 * time.Second
+)
+
+// Conn is a net.Conn. Read must not be called concurrently with itself; all
+// else may be called from any goroutine.
+//
+// Deadlines are not supported (SetDeadline returns os.ErrNoDeadline): a
+// WebSocket library must close the connection when one passes, so liveness is
+// the business of the protocol above.
+type Conn struct {
+	ws            *websocket.Conn
+	local, remote net.Addr
+
+	message io.Reader // owned by Read: the rest of the current message, or nil
+
+	mu       sync.Mutex
+	space    sync.Cond // signalled when the queue was taken or the conn ended
+	queue    *[QueueSize]byte
+	queued   int
+	flushing bool  // a flush goroutine is running
+	err      error // why the connection ended, once it has
+
+	done    chan struct{} // closed after err is set
+	closing atomic.Bool   // somebody closes ws
+}
+
+// New wraps ws, which belongs to the Conn from then on. The addresses are for
+// logs only; nil stands for "unknown".
+func New(ws *websocket.Conn, local, remote net.Addr) *Conn {
+	ws.SetReadLimit(MaxMessage)
+	c := &Conn{ws: ws, local: orUnknown(local), remote: orUnknown(remote), done: make(chan struct{})}
+	c.space.L = &c.mu
+	return c
+}
+
+// Done is closed when the connection has ended, for whatever reason.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// Err says why the connection ended: io.EOF for an orderly close by the peer,
+// net.ErrClosed for our own Close, a *net.OpError otherwise. It is nil before.
+func (c *Conn) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// Read reads the bytes of the peer's messages in order. It fails with io.EOF
+// after an orderly close (1000 or 1001), else with a *net.OpError.
+func (c *Conn) Read(p []byte) (int, error) {
+	// Without a Done channel the library sets no timers and no goroutine: Close
+	// is what ends a read.
+	ctx := context.Background()
+	for {
+		if c.message == nil {
+			kind, r, err := c.ws.Reader(ctx)
+			if err != nil {
+				return 0, c.end(readError(err))
+			}
+			if kind != websocket.MessageBinary {
+				go c.CloseWith(websocket.StatusUnsupportedData, "binary messages only")
+				return 0, c.end(&net.OpError{Op: "read", Net: "websocket", Err: errors.New("a text message where only binary ones are allowed")})
+			}
+			c.message = r
+		}
+		n, err := c.message.Read(p)
+		if errors.Is(err, io.EOF) {
+			c.message = nil
+			err = nil
+		}
+		if err != nil {
+			return n, c.end(readError(err))
+		}
+		if n > 0 || len(p) == 0 {
+			return n, nil
+		}
+	}
+}
+
+// Write queues p, waiting while the queue is full. Bytes that it took are sent
+// in order unless the connection ends first.
+func (c *Conn) Write(p []byte) (int, error) {
+	written := 0
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		for c.err == nil && c.queued == QueueSize {
+			c.space.Wait()
+		}
+		if c.err != nil {
+			return written, &net.OpError{Op: "write", Net: "websocket", Err: c.err}
+		}
+		if c.queue == nil {
+			c.queue = buffers.Get().(*[QueueSize]byte)
+		}
+		n := copy(c.queue[c.queued:], p[written:])
+		c.queued += n
+		written += n
+		if !c.flushing && c.queued > 0 {
+			c.flushing = true
+			go c.flush()
+		}
+		if written == len(p) {
+			return written, nil
+		}
+	}
+}
+
+// flush sends what is queued until nothing is left, and then ends: an idle
+// connection holds neither a goroutine nor a buffer for writing. After a Close
+// it still sends the rest, as a TCP socket does.
+func (c *Conn) flush() {
+	ctx := context.Background()
+	c.mu.Lock()
+	for c.queued > 0 {
+		batch, n := c.queue, c.queued
+		c.queue, c.queued = nil, 0
+		c.space.Broadcast()
+		c.mu.Unlock()
+		err := c.ws.Write(ctx, websocket.MessageBinary, batch[:n])
+		buffers.Put(batch)
+		if err != nil {
+			_ = c.end(&net.OpError{Op: "write", Net: "websocket", Err: err})
+		}
+		c.mu.Lock()
+		if err != nil {
+			break
+		}
+	}
+	if c.queue != nil {
+		buffers.Put(c.queue)
+		c.queue, c.queued = nil, 0
+	}
+	c.flushing = false
+	ended := c.err != nil
+	c.mu.Unlock()
+	if ended {
+		c.closeNow()
+	}
+}
+
+var buffers = sync.Pool{New: func() any { return new([QueueSize]byte) }}
+
+// end records the first reason why the connection ended and returns it.
+func (c *Conn) end(reason error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = reason
+		close(c.done)
+		c.space.Broadcast()
+	}
+	return c.err
+}
+
+// Close ends the connection and waits for nothing; it may be called any number
+// of times. Writes fail from then on. What was queued before is still sent, for
+// at most Linger, and then blocked reads return; the peer gets no close message.
+func (c *Conn) Close() error {
+	_ = c.end(net.ErrClosed)
+	c.mu.Lock()
+	flushing := c.flushing
+	c.mu.Unlock()
+	if flushing {
+		time.AfterFunc(Linger, c.closeNow) // flush calls closeNow too, usually sooner
+		return nil
+	}
+	c.closeNow()
+	return nil
+}
+
+// CloseWith tells the peer why and then closes. It waits up to 10 s for a peer
+// that does not read; a Close from elsewhere does not shorten that.
+func (c *Conn) CloseWith(code websocket.StatusCode, reason string) {
+	_ = c.end(net.ErrClosed)
+	if c.closing.CompareAndSwap(false, true) {
+		_ = c.ws.Close(code, reason)
+	}
+}
+
+// closeNow ends the WebSocket. A CloseWith that is under way is left to finish:
+// the library would make us wait for it.
+func (c *Conn) closeNow() {
+	if c.closing.CompareAndSwap(false, true) {
+		_ = c.ws.CloseNow()
+	}
+}
+
+// LocalAddr and RemoteAddr are never nil.
+func (c *Conn) LocalAddr() net.Addr  { return c.local }
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// SetDeadline and its kin do nothing, see Conn.
+func (c *Conn) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
+func (c *Conn) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
+func (c *Conn) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }
+
+func readError(err error) error {
+	switch websocket.CloseStatus(err) {
+	case websocket.StatusNormalClosure, websocket.StatusGoingAway:
+		return io.EOF
+	}
+	return &net.OpError{Op: "read", Net: "websocket", Err: err}
+}
+
+type unknownAddr struct{}
+
+func (unknownAddr) Network() string { return "websocket" }
+func (unknownAddr) String() string  { return "unknown" }
+
+func orUnknown(a net.Addr) net.Addr {
+	if a == nil {
+		return unknownAddr{}
+	}
+	return a
+}

@@ -1,0 +1,157 @@
+package arch
+
+// This file is the table; check_test.go holds the tree to it. A new package
+// needs a row, which is the moment to ask where in the walk of a request it
+// stands: ingress → resolve → route → hub → admission → link → agent.
+
+// mayImport is one row: the packages that match from may import those that
+// match one of allowed, of everything in this module. Patterns are paths below
+// the module's root: "x" is x alone, "x/*" what lies directly below it, "x/..."
+// both and everything deeper. The first row that matches a package is its row.
+type mayImport struct {
+	from    string
+	allowed []string
+	reason  string
+}
+
+var (
+	// Words that every package may speak, and the constants of the wire.
+	words = []string{"internal/tunnel", "internal/fault", "internal/wire"}
+	// What decisions ask: the errors and types of the adapters' families. The
+	// adapters themselves (registry/memory, relay/nats, …) are the wiring's.
+	vocabulary = with(words, "internal/controlclient", "internal/registry", "internal/relay")
+	decisions  = []string{"internal/resolve", "internal/route", "internal/hub", "internal/admission"}
+	doors      = []string{"internal/ingress", "internal/attach", "internal/ops"}
+)
+
+var imports = []mayImport{
+	{"cmd/...", []string{
+		"cmd/...", "agent", "internal/edge", "internal/config", "internal/telemetry",
+		"internal/control/...", "internal/controlclient", "internal/demo", "internal/terminal",
+		"internal/tunnel", "internal/wire",
+	}, "a command parses, makes Options and runs; what stands behind the doors is internal/edge's to wire"},
+	{"agent/...", []string{"agent/...", "internal/wsconn", "internal/wire"},
+		"the agent is a library in other people's programs: it brings nothing of the edge with it"},
+
+	{"internal/edge", with(vocabulary, concat(doors, decisions, []string{
+		"internal/link/...", "internal/wsconn", "internal/config", "internal/telemetry",
+		"internal/registry/*", "internal/relay/*",
+	})...), "the wiring knows everything below it, and neither the commands nor the control plane's inside"},
+
+	{"internal/ingress", with(vocabulary, with(decisions, "internal/link", "internal/wsconn")...),
+		"a door asks decisions; it knows no other door, no adapter, no setting and not who wired it"},
+	{"internal/attach", with(vocabulary, with(decisions, "internal/link", "internal/wsconn")...),
+		"a door asks decisions; it knows no other door, no adapter, no setting and not who wired it"},
+	{"internal/ops", with(vocabulary, with(decisions, "internal/link", "internal/wsconn")...),
+		"a door asks decisions; it knows no other door, no adapter, no setting and not who wired it"},
+
+	{"internal/resolve", with(vocabulary, "internal/link"), decisionsApart},
+	{"internal/route", with(vocabulary, "internal/link"), decisionsApart},
+	{"internal/hub", with(vocabulary, "internal/link"), decisionsApart},
+	{"internal/admission", with(vocabulary, "internal/link"), decisionsApart},
+
+	{"internal/link/...", with(words, "internal/link/...", "internal/wsconn"),
+		"a link carries requests; it knows neither whose they are nor who sent them"},
+	{"internal/wsconn", []string{"internal/wire"},
+		"a connection of bytes, used on both sides: it knows nothing of tunnels"},
+
+	{"internal/registry", words, "the family's words are below its members"},
+	{"internal/registry/*", with(words, "internal/registry"), adaptersApart},
+	{"internal/relay", words, "the family's words are below its members"},
+	{"internal/relay/*", with(words, "internal/relay"), adaptersApart},
+	{"internal/controlclient", words, adaptersApart},
+	{"internal/control/store", words, "the family's words are below its members"},
+	{"internal/control/store/*", with(words, "internal/control", "internal/control/store"), adaptersApart},
+	{"internal/control/web", with(words, "internal/control"), "the page is one view of the API"},
+	{"internal/control", words,
+		"the control plane stands on its own: it knows no edge, and its store only as an interface"},
+
+	{"internal/config", words, "settings are read by cmd and edge; they know nobody"},
+	{"internal/telemetry", words, "logs and metrics come in through Options; they know nobody"},
+	{"internal/terminal", nil, "a screen shows what it is told, and is told by cmd"},
+	{"internal/demo", nil, "the demo site is an origin like any other"},
+
+	{"internal/tunnel", nil, "the words at the bottom import nothing"},
+	{"internal/fault", nil, "the words at the bottom import nothing"},
+	{"internal/wire", nil, "the words at the bottom import nothing"},
+
+	{"tools/...", nil, "tools work on the tree, not with it"},
+	{"test/...", []string{"..."}, "a test may look everywhere"},
+	{"bench/...", []string{"..."}, "a measurement may look everywhere"},
+}
+
+const (
+	decisionsApart = "decisions are small interfaces to each other, owned by the one that asks; only internal/edge knows what stands behind them"
+	adaptersApart  = "an adapter sees the types it must satisfy, and no other adapter"
+)
+
+// mustNotImport forbids what the first table can't see: packages of other
+// modules and of the standard library, and what comes in by way of others.
+type mustNotImport struct {
+	from       string
+	forbidden  []string // import paths; "/..." as above, "std" and "not std" for all of them
+	transitive bool     // whatever the chain that brings it in
+	reason     string
+}
+
+var bans = []mustNotImport{
+	{
+		from: "agent/...", transitive: true,
+		forbidden: []string{
+			"database/sql/...", "modernc.org/...", "github.com/jackc/...", "github.com/mattn/go-sqlite3/...",
+			"github.com/lib/pq/...", "github.com/go-sql-driver/...", "github.com/pressly/goose/...",
+			"github.com/redis/...", "github.com/go-redis/...", "github.com/gomodule/redigo/...",
+			"github.com/nats-io/...",
+		},
+		reason: "the agent is a library in other people's programs: no Redis, NATS or SQL driver comes with it",
+	},
+	{
+		from: "agent/...", transitive: true,
+		forbidden: []string{"github.com/alecthomas/kong/...", "charm.land/...", "github.com/prometheus/..."},
+		reason:    "the agent is a library in other people's programs: command line, screen and metrics are theirs",
+	},
+	{
+		from: "cmd/...", transitive: true,
+		forbidden: []string{"testing/..."},
+		reason:    "what ships carries no test's code: conformance suites are for tests alone",
+	},
+	{
+		from:      "internal/tunnel",
+		forbidden: []string{"not std"},
+		reason:    "every package imports the words, so whatever they import is everywhere",
+	},
+	{
+		from:      "internal/wire",
+		forbidden: []string{"not std"},
+		reason:    "the constants of the wire are part of the agent's library",
+	},
+	{
+		from:      "...",
+		forbidden: []string{"golang.org/x/net/http2"},
+		reason:    "its server and transport are deprecated: net/http speaks HTTP/2 on both sides",
+	},
+	{
+		from:      "internal/...",
+		forbidden: []string{"expvar"},
+		reason:    "it publishes on http.DefaultServeMux, which nobody here serves on purpose",
+	},
+}
+
+// bannedNames say nothing about what a package or a file is for.
+var bannedNames = []string{"util", "common", "helper", "manager", "service", "base", "impl", "misc"}
+
+// Lines after which a file surely has more than one topic.
+const (
+	maxLines     = 450
+	maxTestLines = 800
+)
+
+func with(list []string, more ...string) []string { return concat(list, more) }
+
+func concat(lists ...[]string) []string {
+	var all []string
+	for _, list := range lists {
+		all = append(all, list...)
+	}
+	return all
+}
