@@ -27,7 +27,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -135,7 +134,8 @@ func New(o Options) (*Agent, error) {
 func (a *Agent) Linked() bool { return a.linked.Load() > 0 }
 
 // Run serves until ctx ends, and then finishes what is in flight within
-// ShutdownTimeout and returns nil. It returns a *RefusedError when the edge
+// ShutdownTimeout and returns nil; the requests that are cut off then have a
+// second to notice, by their context. It returns a *RefusedError when the edge
 // says that the agent may never connect with these credentials. Run may be
 // called once.
 func (a *Agent) Run(ctx context.Context) error {
@@ -165,7 +165,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		case <-current.done:
 			a.report(current.end(), wait.lost())
 			current = nil
-			if !wait.sleep(ctx) {
+			if !wait.sleep(ctx, nil, nil) {
 				return nil
 			}
 		case <-ctx.Done():
@@ -196,20 +196,18 @@ func (a *Agent) connectUntilLinked(ctx context.Context, wait *backoffState, old 
 			return nil, refused
 		}
 		delay := wait.failed(err)
+		var ended <-chan struct{}
 		if old == nil {
 			a.report(err, delay)
 		} else {
 			a.log.Warn("can't move to a new link yet", "error", err, "retry_in", delay)
+			ended = old.done
 		}
-		if !wait.sleep(ctx) {
+		if !wait.sleep(ctx, ended, func(left time.Duration) {
+			a.report(old.end(), left)
+			old = nil
+		}) {
 			return nil, ctx.Err()
-		}
-		if old != nil {
-			select {
-			case <-old.done:
-				old = nil
-			default:
-			}
 		}
 	}
 }
@@ -227,27 +225,4 @@ func setDefault(d *time.Duration, value time.Duration) {
 	if *d == 0 {
 		*d = value
 	}
-}
-
-func endpointOf(o Options) (*url.URL, error) {
-	u, err := url.Parse(o.Edge)
-	if err != nil || u.Host == "" {
-		return nil, fmt.Errorf("agent: edge %q is no URL: use one like https://edge.example.com", o.Edge)
-	}
-	switch u.Scheme {
-	case "http", "https":
-	case "ws":
-		u.Scheme = "http"
-	case "wss":
-		u.Scheme = "https"
-	default:
-		return nil, fmt.Errorf("agent: edge %q has scheme %q: use http or https", o.Edge, u.Scheme)
-	}
-	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("agent: the edge's URL may have a path, but no user, query or fragment")
-	}
-	if o.TunnelID == "" {
-		return u.JoinPath("ws"), nil
-	}
-	return u.JoinPath("ws", url.PathEscape(o.TunnelID)), nil
 }

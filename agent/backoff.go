@@ -55,14 +55,21 @@ func (b *backoffState) failed(err error) time.Duration {
 	return b.next
 }
 
-// sleep waits for the delay chosen last; false means that ctx ended first.
-func (b *backoffState) sleep(ctx context.Context) bool {
+// sleep waits for the delay chosen last; false means that ctx ended first. If
+// ended, which may be nil, is closed meanwhile, onEnd is told what is left.
+func (b *backoffState) sleep(ctx context.Context, ended <-chan struct{}, onEnd func(left time.Duration)) bool {
+	until := time.Now().Add(b.next)
 	t := time.NewTimer(b.next)
 	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
+	for {
+		select {
+		case <-t.C:
+			return true
+		case <-ctx.Done():
+			return false
+		case <-ended:
+			ended = nil
+			onEnd(time.Until(until))
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -57,6 +58,30 @@ func (e *RefusedError) Final() bool {
 		return true
 	}
 	return false
+}
+
+// endpointOf is the URL at which the edge takes the agent.
+func endpointOf(o Options) (*url.URL, error) {
+	u, err := url.Parse(o.Edge)
+	if err != nil || u.Host == "" {
+		return nil, fmt.Errorf("agent: edge %q is no URL: use one like https://edge.example.com", o.Edge)
+	}
+	switch u.Scheme {
+	case "http", "https":
+	case "ws":
+		u.Scheme = "http"
+	case "wss":
+		u.Scheme = "https"
+	default:
+		return nil, fmt.Errorf("agent: edge %q has scheme %q: use http or https", o.Edge, u.Scheme)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("agent: the edge's URL may have a path, but no user, query or fragment")
+	}
+	if o.TunnelID == "" {
+		return u.JoinPath("ws"), nil
+	}
+	return u.JoinPath("ws", url.PathEscape(o.TunnelID)), nil
 }
 
 // edgeClient is the HTTP client for handshakes only.

@@ -9,8 +9,9 @@ import (
 // linkHandler receives everything that comes over a link: the edge's control
 // requests, told by an authority that callers can't use, and the public's.
 type linkHandler struct {
-	public http.Handler
-	goaway func()
+	public  http.Handler
+	running *running
+	goaway  func()
 }
 
 func (h linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -18,6 +19,8 @@ func (h linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.control(w, r)
 		return
 	}
+	h.running.enter()
+	defer h.running.leave()
 	protocol := r.Header.Get(wire.HeaderUpgrade)
 	expect := r.Header.Get(wire.HeaderExpect)
 	wire.StripPrefix(r.Header)
@@ -61,6 +64,13 @@ func (g *headerGuard) WriteHeader(status int) {
 	size := headerSize(h)
 	if status >= 100 && status <= 199 {
 		if size <= wire.MaxLocalHeader {
+			if _, set := h["Content-Length"]; !set {
+				// Never sent with an interim answer. Seeing the name, our server works
+				// on a copy; without it, it could still be reading the map after a
+				// WriteHeader that was cut short by the stream's end.
+				h["Content-Length"] = nil
+				defer delete(h, "Content-Length")
+			}
 			g.ResponseWriter.WriteHeader(status)
 		}
 		return

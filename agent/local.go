@@ -81,11 +81,10 @@ func Local(target string, o LocalOptions) (http.Handler, error) {
 			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: wire.MaxLocalHeader / 2, // the guard counts 32 bytes more a field
 		},
-		FlushInterval:  -1, // the first byte at once, and each one after it
-		BufferPool:     copyBuffers{},
-		ErrorLog:       slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
-		ModifyResponse: func(res *http.Response) error { wire.StripPrefix(res.Header); return nil },
-		ErrorHandler:   l.failed,
+		FlushInterval: -1, // the first byte at once, and each one after it
+		BufferPool:    copyBuffers{},
+		ErrorLog:      slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		ErrorHandler:  l.failed,
 	}
 	return l, nil
 }
@@ -104,8 +103,40 @@ func (l *local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	l.proxy.ServeHTTP(w, r)
+	proxy := l.proxy
+	guarded := &lastHeader{ResponseWriter: w}
+	proxy.ModifyResponse = func(res *http.Response) error {
+		if res.StatusCode == http.StatusNotModified {
+			// The HTTP/2 library misses a body of the length that a 304 may tell
+			// (RFC 9110, section 8.6).
+			_ = res.Body.Close()
+			res.Body = http.NoBody
+		}
+		guarded.last = res.ContentLength == 0 || res.Body == http.NoBody
+		wire.StripPrefix(res.Header)
+		return nil
+	}
+	proxy.ServeHTTP(guarded, r)
 }
+
+// lastHeader keeps a header without a body from being flushed by itself: sent
+// with the end of the stream it says that it is all there is, which gRPC needs
+// to see in an answer of trailers only.
+type lastHeader struct {
+	http.ResponseWriter
+	last bool
+}
+
+// FlushError is how http.ResponseController flushes.
+func (w *lastHeader) FlushError() error {
+	if w.last {
+		return nil
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Unwrap is for http.ResponseController.
+func (w *lastHeader) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (l *local) rewrite(pr *httputil.ProxyRequest, scheme string) {
 	in, out := pr.In, pr.Out

@@ -26,18 +26,19 @@ type session struct {
 	goaway    chan struct{} // closed when the edge asks to move
 	done      chan struct{} // closed when the link has ended and the server with it
 	unlink    func()        // the agent is linked through this session no more
+	running   *running
 }
 
 // serve starts the HTTP/2 server of a link: the roles of RFC 9113 are reversed,
 // the side that dialled serves. The goroutines end with conn.
 func (a *Agent) serve(conn *wsconn.Conn) *session {
-	s := &session{agent: a, conn: conn, goaway: make(chan struct{}), done: make(chan struct{})}
+	s := &session{agent: a, conn: conn, goaway: make(chan struct{}), done: make(chan struct{}), running: newRunning()}
 	a.linked.Add(1)
 	s.unlink = sync.OnceFunc(func() { a.linked.Add(-1) })
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	s.server = &http.Server{
-		Handler:                      linkHandler{public: a.opts.Handler, goaway: sync.OnceFunc(func() { close(s.goaway) })},
+		Handler:                      linkHandler{public: a.opts.Handler, running: s.running, goaway: sync.OnceFunc(func() { close(s.goaway) })},
 		Protocols:                    protocols,
 		MaxHeaderBytes:               wire.MaxRequestHeader,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the handler's
@@ -82,7 +83,13 @@ func (s *session) finish(timeout time.Duration) {
 	}
 	s.conn.CloseWith(websocket.StatusNormalClosure, "")
 	<-s.done
+	s.running.wait(cutTimeout)
 }
+
+// cutTimeout is how long handlers may take to return once their requests were
+// cut off. http.Server does not wait for them, but whoever called Run may take
+// away what they use.
+const cutTimeout = time.Second
 
 // end says why the link ended; call it after done.
 func (s *session) end() error {
@@ -97,6 +104,47 @@ func (s *session) end() error {
 		return errors.New("the edge stopped answering")
 	default:
 		return errors.New("the connection to the edge broke")
+	}
+}
+
+// running counts the handlers of a link that have not returned.
+type running struct {
+	mu   sync.Mutex
+	n    int
+	idle chan struct{} // closed while n is 0
+}
+
+func newRunning() *running {
+	r := &running{idle: make(chan struct{})}
+	close(r.idle)
+	return r
+}
+
+func (r *running) enter() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n++; r.n == 1 {
+		r.idle = make(chan struct{})
+	}
+}
+
+func (r *running) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.n--; r.n == 0 {
+		close(r.idle)
+	}
+}
+
+func (r *running) wait(timeout time.Duration) {
+	r.mu.Lock()
+	idle := r.idle
+	r.mu.Unlock()
+	t := time.NewTimer(timeout)
+	defer t.Stop()
+	select {
+	case <-idle:
+	case <-t.C:
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/getbindu/bindu-edge/agent"
 	"github.com/getbindu/bindu-edge/internal/config"
@@ -113,26 +114,31 @@ func (c *devCmd) serve(ctx context.Context, cfg config.Edge, listener net.Listen
 		Edge: "http://" + dialable(listener.Addr()), TunnelID: string(made.ID), Token: token,
 		Handler: shown.watched(handler), Logger: slog.New(slog.DiscardHandler), OnState: shown.state,
 		Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
+		// A forgotten browser tab with an event stream would hold up Ctrl-C.
+		ShutdownTimeout: time.Second,
 	})
 	if err != nil {
 		return err
 	}
 	var running sync.WaitGroup
 	defer running.Wait()
-	running.Go(func() { shown.watchTarget(ctx) })
 	linked, unlink := context.WithCancel(context.WithoutCancel(ctx))
-	agentDone := make(chan error, 1)
-	running.Go(func() { agentDone <- a.Run(linked) })
 	defer unlink()
-	ctx, stop := context.WithCancel(ctx)
+	serving, stop := context.WithCancel(ctx)
 	defer stop()
+	agentDone := make(chan error, 1)
+	running.Go(func() {
+		agentDone <- a.Run(linked)
+		stop() // without its agent the pod is of no use here
+	})
+	running.Go(func() { shown.watchTarget(serving) })
 	running.Go(func() {
 		// The agent leaves first: it has nowhere to move, and a pod without
 		// links ends at once.
-		<-ctx.Done()
+		<-serving.Done()
 		unlink()
 	})
-	err = pod.Run(ctx)
+	err = pod.Run(serving)
 	stop()
 	return errors.Join(err, <-agentDone)
 }

@@ -35,6 +35,8 @@ type ControlPlane interface {
 
 // Hub takes the links.
 type Hub interface {
+	// Room fails when the tunnel can't be opened now, with a *fault.Error.
+	Room(tunnel.ID) error
 	// Open claims a tunnel. Its errors are *fault.Errors.
 	Open(ctx context.Context, grant tunnel.Grant, instance string) (*hub.Session, error)
 }
@@ -110,11 +112,14 @@ func (h *Handler) admit(r *http.Request, a *attempt) (*hub.Session, error) {
 	if err := a.negotiate(r); err != nil {
 		return nil, err
 	}
+	id := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/ws"), "/")
+	if err := h.opts.Hub.Room(tunnel.ID(id)); err != nil {
+		return nil, err
+	}
 	instance := r.Header.Get(wire.HeaderInstance)
 	if len(instance) > maxInstance {
 		return nil, fault.New(fault.BadRequest, "The field "+wire.HeaderInstance+" is too long.")
 	}
-	id := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/ws"), "/")
 	if id == "" {
 		return h.admitEphemeral(r, a, instance)
 	}
@@ -131,6 +136,9 @@ func (h *Handler) admit(r *http.Request, a *attempt) (*hub.Session, error) {
 		return nil, fault.New(fault.TunnelNotFound, "This edge has no control plane and knows no tunnels by id.")
 	}
 	if a.grant, err = h.validate(r.Context(), a.tunnel, a.token); err != nil {
+		return nil, err
+	}
+	if err := a.mute(); err != nil {
 		return nil, err
 	}
 	return h.opts.Hub.Open(r.Context(), a.grant, instance)
@@ -156,6 +164,15 @@ func (a *attempt) negotiate(r *http.Request) error {
 	}
 	if a.offered {
 		return fault.New(fault.BadRequest, "None of the offered subprotocols is supported. Supported: "+strings.Join(protocols, ", ")+".")
+	}
+	return nil
+}
+
+// mute refuses an agent that offered no protocol. It comes after the questions
+// whose answers such an agent would rather read, and before anything is claimed.
+func (a *attempt) mute() error {
+	if a.protocol != "" {
+		return nil
 	}
 	return fault.New(fault.BadRequest, "Offer a subprotocol: "+strings.Join(protocols, ", ")+".")
 }

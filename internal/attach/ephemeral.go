@@ -26,15 +26,20 @@ type Ephemeral struct {
 	max int
 
 	mu     sync.Mutex
-	live   map[tunnel.Slug]int    // sessions of each; two while an agent moves
-	counts map[netip.Addr]int     // sessions of each address
-	slugs  map[string]tunnel.Slug // by agent instance, until EphemeralMemory after it left
+	live   map[tunnel.Slug]int // sessions of each; two while an agent moves
+	counts map[netip.Addr]int  // sessions of each address
+	slugs  map[string]kept     // by agent instance, until EphemeralMemory after it left
+}
+
+type kept struct {
+	slug tunnel.Slug
+	left time.Time // last
 }
 
 // NewEphemeral makes an Ephemeral that holds at most limit tunnels at once.
 func NewEphemeral(limit int) *Ephemeral {
 	return &Ephemeral{
-		max: limit, live: map[tunnel.Slug]int{}, counts: map[netip.Addr]int{}, slugs: map[string]tunnel.Slug{},
+		max: limit, live: map[tunnel.Slug]int{}, counts: map[netip.Addr]int{}, slugs: map[string]kept{},
 	}
 }
 
@@ -51,8 +56,8 @@ func (e *Ephemeral) LookupSlug(slug tunnel.Slug) (tunnel.ID, bool) {
 func (e *Ephemeral) take(address netip.Addr, instance string) (tunnel.Grant, func(), error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	slug, again := e.slugs[instance]
-	if !again {
+	slug := e.slugs[instance].slug
+	if slug == "" {
 		slug = tunnel.NewEphemeral()
 	}
 	switch {
@@ -65,7 +70,7 @@ func (e *Ephemeral) take(address netip.Addr, instance string) (tunnel.Grant, fun
 	e.counts[address]++
 	// The bound is for a flood of short visits; past it a slug is just not kept.
 	if instance != "" && len(e.slugs) < 16*e.max {
-		e.slugs[instance] = slug
+		e.slugs[instance] = kept{slug: slug}
 	}
 	grant := tunnel.Grant{Tunnel: tunnel.ID(slug), Slug: slug, ExpiresAt: time.Now().Add(EphemeralLife), Ephemeral: true}
 	return grant, sync.OnceFunc(func() { e.giveUp(address, instance, slug) }), nil
@@ -80,14 +85,17 @@ func (e *Ephemeral) giveUp(address netip.Addr, instance string, slug tunnel.Slug
 	if e.counts[address]--; e.counts[address] == 0 {
 		delete(e.counts, address)
 	}
-	time.AfterFunc(EphemeralMemory, func() { e.forget(instance, slug) })
+	if e.slugs[instance].slug == slug {
+		e.slugs[instance] = kept{slug, time.Now()}
+		time.AfterFunc(EphemeralMemory, func() { e.forget(instance, slug) })
+	}
 }
 
 // forget drops the slug of an agent that has not come back.
 func (e *Ephemeral) forget(instance string, slug tunnel.Slug) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.live[slug] == 0 && e.slugs[instance] == slug {
+	if k := e.slugs[instance]; e.live[slug] == 0 && k.slug == slug && time.Since(k.left) >= EphemeralMemory {
 		delete(e.slugs, instance)
 	}
 }
@@ -96,6 +104,9 @@ func (e *Ephemeral) forget(instance string, slug tunnel.Slug) {
 func (h *Handler) admitEphemeral(r *http.Request, a *attempt, instance string) (*hub.Session, error) {
 	if h.opts.Ephemeral == nil {
 		return nil, fault.New(fault.NotFound, "This edge offers no tunnels without credentials.")
+	}
+	if err := a.mute(); err != nil {
+		return nil, err
 	}
 	grant, giveUp, err := h.opts.Ephemeral.take(address(r), instance)
 	if err != nil {

@@ -47,7 +47,7 @@ func closeOf(e *fault.Error) (websocket.StatusCode, string) {
 	if reason == "" {
 		reason = e.Code.Title()
 	}
-	reason = reason[:min(len(reason), 123)]
+	reason = strings.ToValidUTF8(reason[:min(len(reason), 123)], "") // a cut may halve a character
 	switch e.Code {
 	case fault.ControlPlaneUnavailable, fault.RegistryUnavailable, fault.Internal:
 		return websocket.StatusInternalError, reason

@@ -4,7 +4,6 @@ import (
 	_ "embed"
 	"encoding/json"
 	"html/template"
-	"math"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -94,7 +93,7 @@ func writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) 
 // that the callers of one outage don't come back in one moment.
 func RetryAfter(wait time.Duration) string {
 	seconds := wait.Seconds() * (1 + rand.Float64()/2)
-	return strconv.Itoa(max(1, int(math.Round(seconds))))
+	return strconv.Itoa(max(1, int(seconds+rand.Float64()))) // rounded at random: one second would always be one
 }
 
 // IsNavigation reports whether r is a person's browser asking for a page: a

@@ -26,10 +26,18 @@ func (h *Hub) Goodbye(ctx context.Context, spread time.Duration) {
 	var asked sync.WaitGroup
 	for _, s := range h.all() {
 		asked.Go(func() {
+			var leaving <-chan struct{}
+			select {
+			case <-s.linked:
+				leaving = s.link.Leaving()
+			default: // may become a link meanwhile
+			}
 			t := time.NewTimer(rand.N(spread + 1))
 			defer t.Stop()
 			select {
 			case <-t.C:
+			case <-leaving:
+				return // it goes by itself
 			case <-ctx.Done():
 				return
 			}
@@ -38,14 +46,19 @@ func (h *Hub) Goodbye(ctx context.Context, spread time.Duration) {
 			default:
 				return // never became a link
 			}
-			ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
-			defer cancel()
-			if err := s.link.Goodbye(ctx); err != nil {
-				h.log.Debug("an agent did not hear our goodbye", "tunnel_id", s.claim.Tunnel, "error", err)
-			}
+			s.sayGoodbye(ctx)
 		})
 	}
 	asked.Wait()
+}
+
+// sayGoodbye asks the agent of a session to move.
+func (s *Session) sayGoodbye(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
+	defer cancel()
+	if err := s.link.Goodbye(ctx); err != nil {
+		s.hub.log.Debug("an agent did not hear our goodbye", "tunnel_id", s.claim.Tunnel, "error", err)
+	}
 }
 
 // Empty returns when no session is left or ctx ends.

@@ -37,6 +37,7 @@ type Link interface {
 	http.RoundTripper
 	Done() <-chan struct{}
 	Leaving() <-chan struct{}
+	Worn() <-chan struct{} // nil for a link that lasts for ever
 	Reason() link.Reason
 	Close(link.Reason)
 	Probe(context.Context) error
@@ -78,6 +79,7 @@ type Hub struct {
 	mu       sync.Mutex
 	entries  map[tunnel.ID]*entry
 	sessions map[string]*Session // every session that is open, replaced ones too
+	tunnels  map[tunnel.ID]int   // sessions of each tunnel
 	waiting  int
 	draining bool
 	changed  chan struct{} // closed and renewed when a session ends
@@ -85,10 +87,11 @@ type Hub struct {
 
 // entry is what the hub knows of one tunnel. Guarded by Hub.mu.
 type entry struct {
-	current *Session // gets new requests; nil while no link does
-	lostAt  time.Time
+	current *Session  // gets new requests; nil while no link does
+	opening int       // sessions that are no link yet
+	lostAt  time.Time // the last link, if it may come back
 	waiting int
-	changed chan struct{} // closed and renewed when current changes
+	changed chan struct{} // closed and renewed when any of it changes
 }
 
 // New makes a Hub.
@@ -98,7 +101,7 @@ func New(o Options) *Hub {
 	}
 	return &Hub{
 		opts: o, log: o.Logger,
-		entries: map[tunnel.ID]*entry{}, sessions: map[string]*Session{}, changed: make(chan struct{}),
+		entries: map[tunnel.ID]*entry{}, sessions: map[string]*Session{}, tunnels: map[tunnel.ID]int{}, changed: make(chan struct{}),
 	}
 }
 
@@ -119,20 +122,20 @@ func (h *Hub) Len() int {
 	return len(h.sessions)
 }
 
-// Wait returns the tunnel's link as soon as there is one, if the last one was
-// lost within the grace. Otherwise, and for those over the bounds, it fails at
-// once with tunnel_offline.
+// Wait returns the tunnel's link as soon as there is one, if one is being opened
+// or the last one was lost within the grace. Otherwise, and for those over the
+// bounds, it fails at once with tunnel_offline.
 func (h *Hub) Wait(ctx context.Context, id tunnel.ID) (http.RoundTripper, error) {
 	offline := fault.New(fault.TunnelOffline, "The agent of this tunnel is not connected.")
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	e := h.entries[id]
-	if e == nil {
-		h.mu.Unlock()
+	switch {
+	case e == nil:
 		return nil, offline
-	}
-	left := time.Until(e.lostAt.Add(h.opts.Grace))
-	if e.current == nil && (left <= 0 || e.waiting >= MaxWaitingPerTunnel || h.waiting >= MaxWaiting) {
-		h.mu.Unlock()
+	case e.current != nil:
+		return e.current, nil
+	case e.waiting >= MaxWaitingPerTunnel || h.waiting >= MaxWaiting:
 		return nil, offline
 	}
 	e.waiting++
@@ -140,25 +143,20 @@ func (h *Hub) Wait(ctx context.Context, id tunnel.ID) (http.RoundTripper, error)
 	defer func() {
 		e.waiting--
 		h.waiting--
-		h.mu.Unlock()
 	}()
-	timer := time.NewTimer(left)
-	defer timer.Stop()
 	for e.current == nil {
+		if h.entries[id] != e {
+			return nil, offline // nobody expects the tunnel back
+		}
 		changed := e.changed
 		h.mu.Unlock()
 		var err error
 		select {
 		case <-changed:
-		case <-timer.C:
-			err = offline
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}
 		h.mu.Lock()
-		if err == nil && h.entries[id] != e {
-			err = offline // the tunnel was revoked or has expired meanwhile
-		}
 		if err != nil {
 			return nil, err
 		}
@@ -166,20 +164,55 @@ func (h *Hub) Wait(ctx context.Context, id tunnel.ID) (http.RoundTripper, error)
 	return e.current, nil
 }
 
-// activate makes s the link that gets new requests, and returns the one that
-// did before.
-func (h *Hub) activate(s *Session) (replaced *Session) {
+// expect notes that a link of the tunnel is about to stand. An agent knows that
+// before we do: its handshake ends first. Until then requests wait.
+func (h *Hub) expect(id tunnel.ID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	id := s.claim.Tunnel
 	e := h.entries[id]
 	if e == nil {
 		e = &entry{changed: make(chan struct{})}
 		h.entries[id] = e
 	}
-	replaced = e.current
-	e.current = s
-	e.notify()
+	e.opening++
+}
+
+// abandoned notes that no link came of an expect.
+func (h *Hub) abandoned(id tunnel.ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.entries[id]
+	e.opening--
+	h.settle(id, e)
+}
+
+// outrun notes whether the session's claim went to a newer session of the same
+// agent. If it is no link by then, it will not get requests. It returns the
+// session, or nil if that has ended.
+func (h *Hub) outrun(session string, is bool) *Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.sessions[session]
+	if s != nil {
+		s.outrun = is
+	}
+	return s
+}
+
+// activate makes s, which was expected, the link that gets new requests. It
+// returns the session that has to leave: the one that got them before, or s
+// itself when a newer one was faster.
+func (h *Hub) activate(s *Session) (replaced *Session) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id := s.claim.Tunnel
+	e := h.entries[id]
+	e.opening--
+	replaced = s
+	if !s.outrun {
+		replaced, e.current = e.current, s
+	}
+	h.settle(id, e)
 	return replaced
 }
 
@@ -194,41 +227,56 @@ func (h *Hub) offline(s *Session, grace bool) {
 		return
 	}
 	e.current = nil
-	e.lostAt = time.Now()
-	if !grace || h.opts.Grace == 0 {
-		delete(h.entries, id)
-	} else {
-		time.AfterFunc(h.opts.Grace, func() { h.forget(id, e) })
+	e.lostAt = time.Time{}
+	if grace && h.opts.Grace > 0 {
+		e.lostAt = time.Now()
+		time.AfterFunc(h.opts.Grace, func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.settle(id, e)
+		})
 	}
-	e.notify()
+	h.settle(id, e)
 }
 
-// forget drops a tunnel that did not come back within the grace.
-func (h *Hub) forget(id tunnel.ID, e *entry) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.entries[id] == e && e.current == nil && time.Since(e.lostAt) >= h.opts.Grace {
+// settle forgets a tunnel that has no link and expects none, and wakes those who
+// wait for a change. The hub's lock is held.
+func (h *Hub) settle(id tunnel.ID, e *entry) {
+	expected := e.opening > 0 || time.Since(e.lostAt) < h.opts.Grace
+	if e.current == nil && !expected && h.entries[id] == e {
 		delete(h.entries, id)
-		e.notify()
 	}
-}
-
-// notify wakes those who wait for the entry; the hub's lock is held.
-func (e *entry) notify() {
 	close(e.changed)
 	e.changed = make(chan struct{})
+}
+
+// Room reports, as a *fault.Error, why the tunnel can't be opened here now. It is
+// for refusing before anybody else is asked; Open asks again.
+func (h *Hub) Room(id tunnel.ID) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.room(id)
+}
+
+// room has one for an agent that comes back: its own ghost must not lock it out.
+func (h *Hub) room(id tunnel.ID) error {
+	switch {
+	case h.draining:
+		return fault.New(fault.Draining, "This pod is shutting down and takes no new tunnels.")
+	case h.opts.MaxTunnels > 0 && len(h.tunnels) >= h.opts.MaxTunnels && h.tunnels[id] == 0:
+		return fault.New(fault.EdgeOverloaded, "This pod takes no more tunnels.")
+	}
+	return nil
 }
 
 func (h *Hub) add(s *Session) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch {
-	case h.draining:
-		return fault.New(fault.Draining, "This pod is shutting down and takes no new tunnels.")
-	case h.opts.MaxTunnels > 0 && len(h.sessions) >= h.opts.MaxTunnels:
-		return fault.New(fault.EdgeOverloaded, "This pod takes no more tunnels.")
+	if err := h.room(s.claim.Tunnel); err != nil {
+		return err
 	}
 	h.sessions[s.claim.Session] = s
+	h.tunnels[s.claim.Tunnel]++
 	return nil
 }
 
@@ -236,6 +284,9 @@ func (h *Hub) remove(s *Session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.sessions, s.claim.Session)
+	if h.tunnels[s.claim.Tunnel]--; h.tunnels[s.claim.Tunnel] == 0 {
+		delete(h.tunnels, s.claim.Tunnel)
+	}
 	close(h.changed)
 	h.changed = make(chan struct{})
 }

@@ -22,11 +22,15 @@ type Session struct {
 	claim tunnel.Claim
 	gate  Gate
 
+	displaced *Session // of the same agent, whose claim this one took; may be nil
+
+	outrun bool // guarded by Hub.mu: a newer session has the claim
+
 	link     Link          // set by Serve before the session is found by anybody
 	linked   chan struct{} // closed when link is set
 	replaced chan struct{} // closed when a newer session took over
 	retire   sync.Once
-	idle     chan struct{} // closed when replaced and nothing is in flight
+	idle     chan struct{} // closed when nothing is in flight and nothing new is taken
 
 	mu       sync.Mutex
 	inFlight int
@@ -51,7 +55,8 @@ func (s *Session) Serve(ctx context.Context, l Link) link.Reason {
 	defer s.hub.remove(s)
 	expiry := time.NewTimer(time.Until(s.grant.ExpiresAt))
 	defer expiry.Stop()
-	leaving, replaced, idle, stop := l.Leaving(), s.replaced, s.idle, ctx.Done()
+	leaving, worn, replaced, idle, stop := l.Leaving(), l.Worn(), s.replaced, s.idle, ctx.Done()
+	farewell := link.ReasonReplaced
 	var patience <-chan time.Time
 	for {
 		select {
@@ -66,6 +71,12 @@ func (s *Session) Serve(ctx context.Context, l Link) link.Reason {
 			// once, so its claim must not stand in the way.
 			s.hub.offline(s, !s.grant.Ephemeral)
 			s.release()
+			// Without us its HTTP/2 library would wait a second for more streams.
+			farewell = link.ReasonLeft
+			s.noMore()
+		case <-worn:
+			worn = nil
+			s.sayGoodbye(ctx)
 		case <-replaced:
 			replaced = nil
 			t := time.NewTimer(s.hub.opts.DrainTimeout)
@@ -73,10 +84,10 @@ func (s *Session) Serve(ctx context.Context, l Link) link.Reason {
 			patience = t.C
 		case <-idle:
 			idle = nil
-			l.Close(link.ReasonReplaced)
+			l.Close(farewell)
 		case <-patience:
 			patience = nil
-			l.Close(link.ReasonReplaced)
+			l.Close(farewell)
 		case <-expiry.C:
 			s.Close(link.ReasonExpired)
 		case <-stop:
@@ -93,7 +104,10 @@ func graceful(r link.Reason) bool {
 
 // Abandon gives the tunnel back when no link came of the claim.
 func (s *Session) Abandon() {
-	s.release()
+	s.hub.abandoned(s.claim.Tunnel)
+	if !s.hub.giveBack(s) {
+		s.release()
+	}
 	s.hub.remove(s)
 }
 
@@ -107,9 +121,15 @@ func (s *Session) Close(reason link.Reason) {
 // Claim is what the session holds.
 func (s *Session) Claim() tunnel.Claim { return s.claim }
 
-// retireNow takes no new requests; the link ends with its last stream.
+// retireNow is called when a newer session took over: the link ends with its
+// last stream, or when patience does.
 func (s *Session) retireNow() {
 	s.retire.Do(func() { close(s.replaced) })
+	s.noMore()
+}
+
+// noMore takes no new requests; the link ends with its last stream.
+func (s *Session) noMore() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.retired {
@@ -171,9 +191,9 @@ func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := s.link.RoundTrip(admitted)
 	if err != nil {
 		s.leave()
-		if errors.Is(err, link.ErrNotDelivered) && fault.From(err).Code == fault.TunnelOffline {
+		if errors.Is(err, link.ErrNotDelivered) && ended(s.link) {
 			// The link ended before its end was noticed here: whoever asks next
-			// must not find it again.
+			// must not find it again. One that lives has refused this request alone.
 			s.hub.offline(s, !s.grant.Ephemeral)
 		}
 		return nil, err
@@ -190,6 +210,18 @@ func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	res.Body = &counted{ReadCloser: res.Body, session: s}
 	return res, nil
+}
+
+// ended reports whether l takes no new requests.
+func ended(l Link) bool {
+	select {
+	case <-l.Done():
+		return true
+	case <-l.Leaving():
+		return true
+	default:
+		return false
+	}
 }
 
 // counted is a response body that tells its session when it is done.

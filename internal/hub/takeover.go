@@ -33,12 +33,14 @@ func (h *Hub) Open(ctx context.Context, grant tunnel.Grant, instance string) (*S
 		h.remove(s)
 		return nil, err
 	}
+	h.expect(grant.Tunnel)
 	return s, nil
 }
 
 func (h *Hub) claim(ctx context.Context, s *Session) error {
 	holder, err := h.opts.Registry.Claim(ctx, s.claim, "")
 	if err == nil {
+		s.displaced = h.outrun(holder.Session, true)
 		return nil
 	}
 	if !errors.Is(err, registry.ErrHeld) {
@@ -46,6 +48,10 @@ func (h *Hub) claim(ctx context.Context, s *Session) error {
 	}
 	if h.alive(ctx, holder) {
 		return fault.New(fault.AlreadyConnected, "Another agent holds this tunnel, and it is alive.")
+	}
+	if ctx.Err() != nil {
+		// The newcomer left. That its probe failed says nothing of the holder.
+		return fault.Wrap(fault.BadRequest, "The agent left before it was let in.", ctx.Err())
 	}
 	// Only the session that was probed is replaced: of several newcomers, one
 	// wins, and a session that came meanwhile is safe.
@@ -60,6 +66,24 @@ func (h *Hub) claim(ctx context.Context, s *Session) error {
 	}
 	h.log.Info("a silent link was replaced", "tunnel_id", s.claim.Tunnel)
 	return nil
+}
+
+// giveBack returns a claim of which no link came to the session that it was
+// taken from, which serves on. It reports whether it did.
+func (h *Hub) giveBack(s *Session) bool {
+	old := s.displaced
+	if old == nil || h.outrun(old.claim.Session, false) == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+	defer cancel()
+	if _, err := h.opts.Registry.Claim(ctx, old.claim, s.claim.Session); err != nil {
+		return false
+	}
+	if h.session(old.claim.Session) == nil { // it ended meanwhile, and its release came too early
+		_ = h.opts.Registry.Release(ctx, old.claim)
+	}
+	return true
 }
 
 // alive asks the link that holds a tunnel. A holder on another pod, and one

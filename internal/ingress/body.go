@@ -8,22 +8,72 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 )
 
 // body is the caller's request body on its way to the agent. An error while
-// reading it is the caller's, and is told apart from the agent's by its code.
+// reading it is the caller's, and is told apart from the agent's by its code. A
+// nil body is that of a request without one.
+//
+// Over HTTP/1.1 the server's own Close waits for a Read that is under way, which
+// can take as long as the caller likes. So Close here leaves that to the server,
+// after the answer, and only makes such a Read return.
 type body struct {
 	io.ReadCloser
-	request *http.Request // whose trailer appears at the end
+	request *http.Request            // whose trailer appears at the end
+	http1   *http.ResponseController // nil on HTTP/2
 	clock   *clock
+	first   func() // called before the first Read; may be nil
 	bytes   atomic.Int64
 	done    atomic.Bool // read to its end
+
+	mu      sync.Mutex
+	idle    sync.Cond // signalled when a Read has returned
+	reading bool
+	closed  bool
+	cut     bool // a Read was made to return
+}
+
+// lingerUpload is how long a caller may go on sending what nobody will read,
+// lingerSilence how long it may pause meanwhile.
+const (
+	lingerUpload  = time.Second
+	lingerSilence = 100 * time.Millisecond
+)
+
+func newBody(w http.ResponseWriter, r *http.Request) *body {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	b := &body{ReadCloser: r.Body, request: r}
+	b.idle.L = &b.mu
+	if r.ProtoMajor == 1 {
+		b.http1 = http.NewResponseController(w)
+		_ = b.http1.EnableFullDuplex() // else an early answer waits for the end of the upload
+	}
+	return b
 }
 
 func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return 0, http.ErrBodyReadAfterClose
+	}
+	b.reading = true
+	first := b.first
+	b.first = nil
+	b.mu.Unlock()
+	if first != nil {
+		first()
+	}
 	n, err := b.ReadCloser.Read(p)
+	b.mu.Lock()
+	b.reading = false
+	b.idle.Broadcast()
+	b.mu.Unlock()
 	if n > 0 {
 		b.bytes.Add(int64(n))
 		b.clock.moved()
@@ -38,6 +88,79 @@ func (b *body) Read(p []byte) (int, error) {
 		err = fault.Wrap(fault.BadRequest, "The request's body could not be read to its end.", err)
 	}
 	return n, err
+}
+
+// Close makes a Read that is under way return, and waits for nothing.
+func (b *body) Close() error {
+	if b.http1 == nil {
+		return b.ReadCloser.Close()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.reading && !b.cut {
+		b.cut = true
+		_ = b.http1.SetReadDeadline(time.Unix(1, 0))
+	}
+	return nil
+}
+
+// interrupted reports whether Close had to make a Read return. The server takes
+// that for the end of the connection and cancels its context.
+func (b *body) interrupted() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cut
+}
+
+// waiting reports whether the caller's bytes are being waited for. If not, an
+// upload that stands still is the agent's doing.
+func (b *body) waiting() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.reading
+}
+
+// unread reports whether there is more to come.
+func (b *body) unread() bool { return b != nil && !b.done.Load() }
+
+// abandon announces that nobody will read the body.
+func (b *body) abandon(answer http.Header) {
+	if b.http1 != nil {
+		answer.Set("Connection", "close")
+	}
+}
+
+// settle goes on taking what nobody will read, for a moment, after the answer is
+// written: the connection is about to close, and with bytes unread that is a
+// reset, which could take the answer from the caller (RFC 9112, section 9.6).
+func (b *body) settle() {
+	if !b.unread() || b.http1 == nil || b.request.Context().Err() != nil && !b.interrupted() {
+		return
+	}
+	_ = b.Close()
+	b.mu.Lock()
+	for b.reading { // a later deadline would take the one in the past from it
+		b.idle.Wait()
+	}
+	asked := b.first == nil // else the caller waits for a 100 and sends nothing
+	b.mu.Unlock()
+	_ = b.http1.Flush()
+	buffer := copyBuffers{}.Get()
+	defer copyBuffers{}.Put(buffer)
+	for end := time.Now().Add(lingerUpload); asked && time.Now().Before(end); {
+		_ = b.http1.SetReadDeadline(time.Now().Add(lingerSilence))
+		if _, err := b.ReadCloser.Read(buffer); err != nil {
+			break
+		}
+	}
+	_ = b.http1.SetReadDeadline(time.Unix(1, 0)) // the server would go on reading
 }
 
 // answerBody is the agent's answer on its way to the caller.

@@ -32,11 +32,13 @@ var (
 // times; the timer looks at them when the earliest could be due, and sets
 // itself again.
 type clock struct {
-	limits Timeouts
-	start  time.Time
-	timer  *time.Timer
-	cut    func(cause error) // ends the exchange at once; called at most once
-	ended  atomic.Bool
+	limits  Timeouts
+	start   time.Time
+	timer   *time.Timer
+	cut     func(cause error) // ends the exchange at once; called at most once
+	ended   atomic.Bool
+	fired   atomic.Bool // cut was called
+	waiting func() bool // a read of the caller's body is under way; may be nil
 
 	// Nanoseconds since start; 0 = not (yet).
 	uploaded  atomic.Int64 // the last byte of the body was handed over
@@ -53,9 +55,10 @@ type clock struct {
 	taken    time.Duration // when the caller was last seen to take something
 }
 
-func newClock(l Timeouts, unsent func() (int, bool), cut func(error)) *clock {
-	c := &clock{limits: l, start: time.Now(), cut: cut, unsent: unsent}
-	c.timer = time.AfterFunc(c.first(), c.look)
+func newClock(l Timeouts, unsent func() (int, bool), waiting func() bool, cut func(error)) *clock {
+	c := &clock{limits: l, start: time.Now(), cut: cut, unsent: unsent, waiting: waiting}
+	c.timer = time.AfterFunc(never, c.look) // look uses the timer, so it starts once that is set
+	c.again(c.first())
 	return c
 }
 
@@ -86,7 +89,11 @@ func (c *clock) gotAnswer() {
 	c.answered.Store(now)
 	c.active.Store(now)
 	c.written.Store(now)
-	c.again(min(orNever(c.limits.Idle), c.stallTick(), orNever(c.limits.KeepAlive)))
+	next := min(orNever(c.limits.Idle), orNever(c.limits.UpgradeIdle), c.stallTick(), orNever(c.limits.KeepAlive))
+	if c.limits.Total > 0 {
+		next = min(next, max(1, c.limits.Total-time.Duration(now)))
+	}
+	c.again(next)
 }
 
 // stop ends the clock; cut is not called afterwards unless it has begun.
@@ -129,7 +136,11 @@ func (c *clock) look() {
 	active, limits := c.active.Load(), c.limits
 	switch {
 	case due(0, limits.Total):
-		c.end(errTotal)
+		if c.answered.Load() == 0 {
+			c.end(fault.Wrap(fault.FirstByteTimeout, "The exchange took "+limits.Total.String()+", which is all it may, without an answer.", errTotal))
+		} else {
+			c.end(errTotal)
+		}
 		return
 	case c.answered.Load() == 0:
 		if uploaded := c.uploaded.Load(); uploaded != 0 {
@@ -138,7 +149,7 @@ func (c *clock) look() {
 				return
 			}
 		} else if due(active, limits.Idle) {
-			c.end(fault.New(fault.BadRequest, "The request's body stood still for "+limits.Idle.String()+"."))
+			c.end(c.stoodStill())
 			return
 		} else if limits.FirstByte > 0 {
 			next = min(next, limits.FirstByte) // the upload may end at any moment
@@ -159,7 +170,7 @@ func (c *clock) look() {
 			next = min(next, limits.KeepAlive)
 		}
 	}
-	if c.answered.Load() != 0 && limits.CallerStall > 0 {
+	if limits.CallerStall > 0 && (c.answered.Load() != 0 || c.blocked.Load() != 0) {
 		if c.stalled(now) {
 			c.end(errStall)
 			return
@@ -167,6 +178,16 @@ func (c *clock) look() {
 		next = min(next, c.stallTick())
 	}
 	c.again(next)
+}
+
+// stoodStill says who stopped an upload: the caller if we wait for its bytes,
+// else the agent.
+func (c *clock) stoodStill() error {
+	after := c.limits.Idle.String()
+	if c.waiting != nil && c.waiting() {
+		return fault.New(fault.BadRequest, "The request's body stood still for "+after+".")
+	}
+	return fault.New(fault.FirstByteTimeout, "The agent took nothing of the request for "+after+".")
 }
 
 // stalled reports whether a write has been blocked for too long without the
@@ -195,6 +216,7 @@ func (c *clock) stalled(now time.Duration) bool {
 
 func (c *clock) end(cause error) {
 	if !c.ended.Swap(true) {
+		c.fired.Store(true)
 		c.cut(cause)
 	}
 }
@@ -212,24 +234,26 @@ func (c *clock) wrote() {
 // cutter ends one exchange from outside: the agent's side by its context, the
 // caller's by a deadline in the past, since a blocked write or read there knows
 // no context.
-func cutter(cancel context.CancelCauseFunc, w *response) func(error) {
+func cutter(cancel context.CancelCauseFunc, w *response, upload *body) func(error) {
 	return func(cause error) {
 		cancel(cause)
 		w.unblock()
+		if upload != nil {
+			_ = upload.Close()
+		}
 	}
 }
 
-// unblock makes reads and writes on the caller's connection return. The answer,
-// if none has begun, can still be written.
+// unblock makes writes on the caller's connection return. The answer, if none
+// has begun, can still be written.
 func (w *response) unblock() {
-	past := time.Unix(1, 0)
-	rc := http.NewResponseController(w.ResponseWriter)
-	_ = rc.SetReadDeadline(past) // not every connection knows deadlines
 	if conn := w.hijacked.Load(); conn != nil {
 		_ = (*conn).Close()
 		return
 	}
-	if w.wroteHeader.Load() {
-		_ = rc.SetWriteDeadline(past)
+	if w.wroteHeader.Load() || w.interim.busy() {
+		// Not every connection knows deadlines; what writes to one that does not
+		// never blocks.
+		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -25,7 +26,7 @@ func (h *Handler) requestHeader(out, in *http.Request, x *exchange) {
 	header := out.Header
 	wire.StripPrefix(header)
 	delete(header, wire.HeaderToken)
-	if in.Header["Expect"] != nil && strings.EqualFold(in.Header.Get("Expect"), "100-continue") {
+	if expectsContinue(in) {
 		// Both ends of the link answer 100 by themselves and hide the field; the
 		// marker gets it to the local server, which may refuse by it.
 		header.Set("Expect", "100-continue")
@@ -36,7 +37,7 @@ func (h *Handler) requestHeader(out, in *http.Request, x *exchange) {
 
 	peer, trusted := h.peer(in)
 	if trusted {
-		// ReverseProxy has removed these three.
+		// ReverseProxy has removed these.
 		for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 			if v := in.Header[name]; v != nil {
 				header[name] = v
@@ -72,6 +73,10 @@ func (h *Handler) requestHeader(out, in *http.Request, x *exchange) {
 		delete(header, "Tracestate")
 	}
 	header.Add("Via", via(in)) // RFC 9110, section 7.6.3: a gateway must
+}
+
+func expectsContinue(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("Expect"), "100-continue")
 }
 
 // peer is the address that the request came from, and whether the forwarding
@@ -167,13 +172,15 @@ func newTraceparent() string {
 // forbiddenTrailer tells the trailers that don't go on: those of RFC 9110
 // section 6.5.1, one of which would end the agent's link, and ours.
 func forbiddenTrailer(name string) bool {
-	return !httpguts.ValidTrailerHeader(name) || strings.HasPrefix(name, wire.HeaderPrefix) ||
-		name == wire.HeaderToken || strings.HasPrefix(name, "X-Forwarded-")
+	return !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidTrailerHeader(name) || strings.HasPrefix(name, wire.HeaderPrefix) ||
+		name == wire.HeaderToken || name == "Set-Cookie" || strings.HasPrefix(name, "X-Forwarded-")
 }
 
+// dropForbiddenTrailers drops those that could not be sent, too: the HTTP/1.1
+// server looks less closely at trailers than at headers.
 func dropForbiddenTrailers(trailer http.Header) {
-	for name := range trailer {
-		if forbiddenTrailer(name) {
+	for name, values := range trailer {
+		if forbiddenTrailer(name) || slices.ContainsFunc(values, func(v string) bool { return !httpguts.ValidHeaderFieldValue(v) }) {
 			delete(trailer, name)
 		}
 	}

@@ -99,28 +99,49 @@ func WithConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// ServeHTTP reads like the path of a request: look at it, find its tunnel, find
-// the way, send it on.
+// ServeHTTP answers a request of the public, and settles what is left of its
+// body.
 func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	upload := newBody(rw, r)
+	h.serve(rw, r, upload)
+	upload.settle() // not after a panic, which cuts the connection
+}
+
+// serve reads like the path of a request: look at it, find its tunnel, find the
+// way, send it on.
+func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 	id := requestID(r)
 	rw.Header().Set("X-Request-Id", id)
 	t, ok := parseTarget(r, h.opts.BaseDomain)
 	if !ok {
+		if upload != nil {
+			upload.abandon(rw.Header()) // nothing of this pod's own reads one
+		}
+		if err := checkHost(r.Host); err != nil {
+			fault.Write(rw, r, fault.From(err))
+			return
+		}
 		h.opts.Own.ServeHTTP(rw, r)
 		return
 	}
-	x := &exchange{id: id, host: r.Host, target: t}
-	w := &response{ResponseWriter: rw}
+	x := &exchange{id: id, host: r.Host, target: t, body: upload}
+	w := newResponse(rw, r)
+	defer w.finish()
 	began := time.Now()
 	h.inFlight.enter()
 	defer h.inFlight.leave()
 	defer func() { h.record(w, r, x, began) }()
-	if h.draining.Load() || r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+	full := h.opts.Full != nil && h.opts.Full(r)
+	if full || h.draining.Load() || r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
 		// Where a chunked body ends is what smuggling is about: its connection
 		// carries no further request (RFC 9112, section 6.1).
 		rw.Header().Set("Connection", "close")
 	}
-	if err := h.look(w, r, x); err != nil {
+	if full {
+		h.fail(w, r, x, fault.New(fault.EdgeOverloaded, "This pod has as many connections as it takes."))
+		return
+	}
+	if err := h.look(r, x); err != nil {
 		h.fail(w, r, x, err)
 		return
 	}
@@ -137,11 +158,7 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 // look refuses what needs no knowledge of the tunnel.
-func (h *Handler) look(w http.ResponseWriter, r *http.Request, x *exchange) error {
-	if h.opts.Full != nil && h.opts.Full(r) {
-		w.Header().Set("Connection", "close")
-		return fault.New(fault.EdgeOverloaded, "This pod has as many connections as it takes.")
-	}
+func (h *Handler) look(r *http.Request, x *exchange) error {
 	if !h.methods[r.Method] {
 		return &fault.Error{
 			Code: fault.MethodNotAllowed, Detail: "This edge lets in " + h.allow + ".",
@@ -153,6 +170,9 @@ func (h *Handler) look(w http.ResponseWriter, r *http.Request, x *exchange) erro
 	}
 	if x.host == "" {
 		x.host = h.opts.PublicHost // HTTP/1.0 may leave it out
+	}
+	if x.target.path == "*" && r.Method != http.MethodOptions {
+		return fault.New(fault.BadRequest, `Only OPTIONS can be asked of "*" (RFC 9112, section 3.2.4).`)
 	}
 	return x.target.check()
 }
@@ -190,26 +210,39 @@ func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.Ro
 		delete(r.Header, "Upgrade")
 		delete(r.Header, "Http2-Settings")
 	}
-	ctx, cancel := context.WithCancelCause(r.Context())
+	// The server cancels its context too when we stop reading an upload, and then
+	// the answer must go on.
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
 	defer cancel(nil)
-	w.clock = newClock(h.opts.Timeouts, h.unsent(r), cutter(cancel, w))
+	defer context.AfterFunc(r.Context(), func() {
+		if !x.body.interrupted() {
+			cancel(context.Cause(r.Context()))
+		}
+	})()
+	w.clock = newClock(h.opts.Timeouts, h.unsent(r), x.body.waiting, cutter(cancel, w, x.body))
 	defer w.clock.stop()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest: func(httptrace.WroteRequestInfo) { w.clock.handedOver() },
 	})
-	if r.ContentLength != 0 {
-		x.body = &body{ReadCloser: r.Body, request: r, clock: w.clock}
-		r.Body = x.body
+	if wire.IsWebSocketUpgrade(r) {
+		w.clock.handedOver() // its upload has no end, and the handshake is no part of it
 	}
-	if r.ProtoMajor == 1 {
-		// Else an early answer waits for the end of the upload.
-		_ = http.NewResponseController(w.ResponseWriter).EnableFullDuplex()
+	in := r.WithContext(ctx) // a copy: the server looks at the body of its own
+	if x.body != nil {
+		x.body.clock = w.clock
+		if x.body.http1 != nil && expectsContinue(r) {
+			x.body.first = func() { w.interim.goAhead(w) }
+		}
+		in.Body = x.body
 	}
 	dropForbiddenTrailers(r.Trailer)
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.Host = x.host
 			pr.Out.URL = x.target.linkURL(x.host)
+			if x.body != nil {
+				pr.Out.Body = x.body // ReverseProxy's own wrapper ignores Close
+			}
 			pr.Out.Trailer = pr.In.Trailer // filled while the body is read
 			h.requestHeader(pr.Out, pr.In, x)
 		},
@@ -217,20 +250,21 @@ func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.Ro
 		BufferPool:     copyBuffers{},
 		FlushInterval:  -1,
 		ErrorLog:       slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
-		ModifyResponse: func(res *http.Response) error { return h.answer(w, res, x) },
+		ModifyResponse: func(res *http.Response) error { return h.answer(w, r, res, x) },
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { h.fail(w, r, x, err) },
 	}
-	defer w.finish()
 	defer func() {
-		if cause := context.Cause(ctx); cause != nil && x.outcome == "" && r.Context().Err() == nil {
-			x.outcome, x.err = "aborted", cause
+		if cause := context.Cause(ctx); cause != nil && x.outcome == "" {
+			if x.outcome, x.err = "aborted", cause; !w.clock.fired.Load() {
+				x.outcome = "caller_gone"
+			}
 		}
 	}()
-	proxy.ServeHTTP(w, r.WithContext(ctx))
+	proxy.ServeHTTP(w, in)
 }
 
 // answer makes the agent's answer fit for the caller.
-func (h *Handler) answer(w *response, res *http.Response, x *exchange) error {
+func (h *Handler) answer(w *response, r *http.Request, res *http.Response, x *exchange) error {
 	if code := res.Header.Get(wire.HeaderAgentError); code == wire.AgentErrorLocalUnreachable && res.StatusCode == http.StatusBadGateway {
 		_ = res.Body.Close()
 		return fault.New(fault.LocalServiceUnreachable, "The agent is connected, but nothing answers behind it.")
@@ -239,6 +273,16 @@ func (h *Handler) answer(w *response, res *http.Response, x *exchange) error {
 	dropForbiddenTrailers(res.Trailer)
 	res.Header.Del("X-Request-Id") // ours is set
 	h.locate(res.Header, x)
+	if x.body.unread() && r.ProtoMajor == 1 {
+		// What is left of the upload may never be read, and must not be taken for
+		// the next request.
+		w.Header().Set("Connection", "close")
+	}
+	if len(res.Trailer) > 0 && r.ProtoMajor == 1 {
+		// Over HTTP/1.1 only a chunked body has trailers (RFC 9112, section 7.1.2).
+		res.Header.Del("Content-Length")
+	}
+	w.empty = res.ContentLength == 0 || res.Body == http.NoBody
 	w.clock.gotAnswer()
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		res.Body = &answerBody{ReadCloser: res.Body, answer: res, clock: w.clock}
@@ -253,9 +297,12 @@ func (h *Handler) answer(w *response, res *http.Response, x *exchange) error {
 
 // fail answers with an error, if the caller is still there to read it.
 func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
-	if r.Context().Err() != nil {
+	cut := w.clock != nil && w.clock.fired.Load()
+	if r.Context().Err() != nil && !cut && !x.body.interrupted() {
 		x.outcome, x.err = "caller_gone", err
-		return
+		// Returning would be an empty 200, and when the pod ends a caller may
+		// still be there to believe it.
+		panic(http.ErrAbortHandler)
 	}
 	var e *fault.Error
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
@@ -267,11 +314,11 @@ func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
 	if w.wroteHeader.Load() {
 		panic(http.ErrAbortHandler)
 	}
-	if x.body != nil && !x.body.done.Load() {
-		// Nobody will read the rest, and the server would wait for a read that is
-		// under way.
-		w.Header().Set("Connection", "close")
-		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now())
+	header := w.Header()
+	clear(header)
+	header.Set("X-Request-Id", x.id) // fault.Write repeats it in the body
+	if x.body.unread() && r.ProtoMajor == 1 {
+		header.Set("Connection", "close")
 	}
 	fault.Write(w, r, e)
 }

@@ -26,7 +26,7 @@ func (h *Handler) locate(header http.Header, x *exchange) {
 	h.eachCookie(header, func(name, value string) (string, bool) {
 		switch name {
 		case "path":
-			return underPrefix(value, prefix, ""), false
+			return pathUnder(value, prefix), false
 		case "domain":
 			return "", true
 		}
@@ -40,7 +40,7 @@ func underPrefix(ref, prefix, host string) string {
 	head, path := "", ref
 	if !strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, "//") {
 		u, err := url.Parse(ref)
-		if err != nil || host == "" || u.Host == "" || !strings.EqualFold(u.Host, host) ||
+		if err != nil || u.Host == "" || !strings.EqualFold(u.Host, host) ||
 			(u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https") {
 			return ref
 		}
@@ -54,10 +54,15 @@ func underPrefix(ref, prefix, host string) string {
 			path = "/" + path
 		}
 	}
+	return head + pathUnder(path, prefix)
+}
+
+// pathUnder puts prefix before a path from the root, unless it is there already.
+func pathUnder(path, prefix string) string {
 	if rest, ok := strings.CutPrefix(path, prefix); ok && (rest == "" || strings.ContainsRune("/?#", rune(rest[0]))) {
-		return head + path
+		return path
 	}
-	return head + prefix + path
+	return prefix + path
 }
 
 // eachCookie edits the attributes of every Set-Cookie field (RFC 6265, section
@@ -85,7 +90,8 @@ func (h *Handler) eachCookie(header http.Header, edit func(name, value string) (
 			if drop {
 				continue
 			}
-			hasPath = hasPath || key == "path"
+			// What only looks like a Path (RFC 6265 knows no other space) is none.
+			hasPath = hasPath || strings.EqualFold(strings.Trim(name, " \t"), "path")
 			b.WriteByte(';')
 			if valued && edited != trimmed {
 				b.WriteString(name + "=" + edited)

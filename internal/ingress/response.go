@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"bufio"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -15,6 +16,10 @@ import (
 type response struct {
 	http.ResponseWriter
 	clock *clock
+
+	header  http.Header // of the final answer, until it is written
+	interim interim
+	empty   bool // no body follows
 
 	wroteHeader atomic.Bool
 	status      int
@@ -33,15 +38,45 @@ type response struct {
 // ended an upgraded stream.
 const lingerHalfClosed = 5 * time.Second
 
+func newResponse(w http.ResponseWriter, r *http.Request) *response {
+	return &response{ResponseWriter: w, header: make(http.Header, 8), interim: interim{allowed: r.ProtoAtLeast(1, 1)}}
+}
+
+// Header is the response's own until it is written, because interim answers
+// are written meanwhile with other fields. What stands in the server's already,
+// such as the request id, is added to it.
+func (w *response) Header() http.Header {
+	if w.wroteHeader.Load() {
+		return w.ResponseWriter.Header()
+	}
+	return w.header
+}
+
 func (w *response) WriteHeader(status int) {
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		if w.wroteHeader.Swap(true) {
-			return
+	if status < 200 && status != http.StatusSwitchingProtocols {
+		if status != http.StatusContinue { // see interim.goAhead
+			w.interim.pass(w, status, w.header)
 		}
-		w.status = status
-		w.firstByte = time.Now()
+		return
+	}
+	if w.wroteHeader.Load() {
+		return
+	}
+	w.begin(status)
+	if w.events {
+		w.mu.Lock() // a comment may be due at once
+		defer w.mu.Unlock()
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+// begin makes the header the one that the server sends.
+func (w *response) begin(status int) {
+	w.interim.end()
+	maps.Copy(w.ResponseWriter.Header(), w.header)
+	w.wroteHeader.Store(true)
+	w.status = status
+	w.firstByte = time.Now()
 }
 
 func (w *response) Write(p []byte) (int, error) {
@@ -68,6 +103,11 @@ func (w *response) write(p []byte) (int, error) {
 
 // FlushError is how http.ResponseController flushes.
 func (w *response) FlushError() error {
+	if w.empty {
+		// A header that is sent at once can't say that it is all there is, which
+		// gRPC needs to see in an answer of trailers only.
+		return nil
+	}
 	if w.events {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -94,9 +134,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	_ = conn.SetDeadline(time.Time{}) // the server's, for reading the request
-	w.status = http.StatusSwitchingProtocols
-	w.firstByte = time.Now()
-	w.wroteHeader.Store(true)
+	w.begin(http.StatusSwitchingProtocols)
 	w.hijacked.Store(&conn)
 	if w.clock != nil {
 		w.clock.upgraded.Store(true)
@@ -145,7 +183,7 @@ func (w *response) keepAlive() {
 	go func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.closed || !w.betweenEvents() {
+		if w.closed || !w.wroteHeader.Load() || !w.betweenEvents() {
 			return
 		}
 		if _, err := w.write([]byte(": keep-alive\n\n")); err == nil {
@@ -154,8 +192,9 @@ func (w *response) keepAlive() {
 	}()
 }
 
-// finish keeps comments from being written after the handler is done.
+// finish keeps anything from being written after the handler is done.
 func (w *response) finish() {
+	w.interim.end()
 	if w.events {
 		w.mu.Lock()
 		defer w.mu.Unlock()

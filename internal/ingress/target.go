@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 	"github.com/getbindu/bindu-edge/internal/wire"
@@ -155,16 +157,19 @@ func checkHost(host string) error {
 			return fault.New(fault.BadRequest, "Hosts under "+wire.ReservedDomain+" are reserved.")
 		}
 	}
-	if strings.ContainsFunc(host, func(r rune) bool {
-		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`/\?#@"<>`, r)
-	}) {
-		return fault.New(fault.BadRequest, "The Host field is not valid (RFC 9110, section 7.2).")
+	bad := fault.New(fault.BadRequest, "The Host field is not valid (RFC 9110, section 7.2).")
+	// Over HTTP/2 anything can come; our own end of the link refuses what is not
+	// valid, as if the link had failed.
+	if !httpguts.ValidHostHeader(host) || strings.Contains(host, "@") {
+		return bad
 	}
-	if strings.HasPrefix(host, "[") {
-		inside, _, ok := strings.Cut(host[1:], "]")
-		if _, err := netip.ParseAddr(inside); !ok || err != nil {
-			return fault.New(fault.BadRequest, "The Host field is not valid (RFC 9110, section 7.2).")
+	if inside, bracketed := strings.CutPrefix(host, "["); bracketed {
+		inside, port, closed := strings.Cut(inside, "]")
+		if _, err := netip.ParseAddr(inside); !closed || err != nil || port != "" && port[0] != ':' {
+			return bad
 		}
+	} else if strings.Count(host, ":") > 1 {
+		return bad
 	}
 	return nil
 }

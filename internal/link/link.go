@@ -32,11 +32,17 @@ import (
 // repeated on another link.
 var ErrNotDelivered = errors.New("the agent was not handed the request")
 
+// wornAfter is half of the requests that one HTTP/2 connection can carry.
+const wornAfter = 1 << 29
+
 // H2 is a live bindu.h2 link. All methods may be called concurrently.
 type H2 struct {
 	cc   *http.ClientConn
 	conn *wsconn.Conn
 	tap  *frameTap
+
+	streams atomic.Int64
+	worn    chan struct{}
 
 	reasonOnce sync.Once
 	reason     Reason // set before conn ends by us, or by Reason after it ended
@@ -49,6 +55,10 @@ func (l *H2) Done() <-chan struct{} { return l.conn.Done() }
 // Leaving is closed when the agent has announced that it takes no new requests
 // on this link (GOAWAY, RFC 9113 section 6.8), or has ended.
 func (l *H2) Leaving() <-chan struct{} { return l.tap.goaway }
+
+// Worn is closed when the link has carried so many requests that its stream ids
+// will run out (RFC 9113, section 5.1.1). The agent should be asked to move.
+func (l *H2) Worn() <-chan struct{} { return l.worn }
 
 // Reason says why the link ended; call it after Done.
 func (l *H2) Reason() Reason {
@@ -86,7 +96,7 @@ func (l *H2) Close(reason Reason) {
 	switch reason {
 	case ReasonDraining:
 		code = websocket.StatusGoingAway
-	case ReasonReplaced, ReasonAbandoned:
+	case ReasonLeft, ReasonReplaced, ReasonAbandoned:
 		code = websocket.StatusNormalClosure
 	case ReasonSilent, ReasonHeartbeat:
 		_ = l.conn.Close() // nobody is there to read a close message
@@ -127,6 +137,10 @@ func (l *H2) send(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, notDelivered("The agent is leaving this connection.", nil)
 	}
+	if tooLarge(req) {
+		closeBody(req)
+		return nil, fault.Wrap(fault.HeaderTooLarge, "The request's header has too many fields.", ErrNotDelivered)
+	}
 	if err := l.cc.Reserve(); err != nil {
 		closeBody(req)
 		select {
@@ -141,6 +155,9 @@ func (l *H2) send(req *http.Request) (*http.Response, error) {
 			Err: errors.Join(ErrNotDelivered, err),
 		}
 	}
+	if l.streams.Add(1) == wornAfter {
+		close(l.worn)
+	}
 	var handed atomic.Bool
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
 		WroteHeaders: func() { handed.Store(true) },
@@ -153,6 +170,12 @@ func (l *H2) send(req *http.Request) (*http.Response, error) {
 		_ = res.Body.Close()
 		return nil, fault.New(fault.BadAgentResponse, fmt.Sprintf("The agent answered with status %d.", res.StatusCode))
 	}
+	if res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified {
+		// A 304 may tell the length of what it stands for (RFC 9110, section 8.6);
+		// the library misses a body of that length.
+		_ = res.Body.Close()
+		res.Body = http.NoBody
+	}
 	return res, nil
 }
 
@@ -161,6 +184,14 @@ func (l *H2) send(req *http.Request) (*http.Response, error) {
 func (l *H2) classify(ctx context.Context, err error, handed bool) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return e // from the request's body: the caller's doing, or a limit
+	}
+	if !handed && l.cc.Err() == nil && !l.tap.sawGoaway() {
+		// The link lives and the library would not send this one request. To say
+		// that the agent is away would take the tunnel from everybody.
+		return fault.Wrap(fault.BadRequest, "The request can't be sent on.", errors.Join(ErrNotDelivered, err))
 	}
 	if !handed || isRefused(err) {
 		return notDelivered("The agent's connection ended before it took the request.", err)
@@ -173,8 +204,7 @@ func (l *H2) classify(ctx context.Context, err error, handed bool) error {
 	if _, ok := errors.AsType[streamError](err); ok {
 		return fault.Wrap(fault.BadAgentResponse, "The agent broke off the request.", err)
 	}
-	// What is left: the body could not be read (the caller's doing, which
-	// ingress knows), a malformed response, or a connection that is about to end.
+	// What is left: a malformed response, or a connection that is about to end.
 	return fault.Wrap(fault.LinkLost, "The agent's connection failed while it worked on the request.", err)
 }
 

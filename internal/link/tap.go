@@ -19,6 +19,9 @@ type frameTap struct {
 	have    int     // how much of header is there
 	payload int     // what is left of the current frame
 
+	settings bool          // a SETTINGS frame has gone by
+	ready    chan struct{} // closed when the library has acted on it
+
 	heard      atomic.Int64 // when bytes last came, in ns since the epoch
 	closedHere atomic.Bool  // the HTTP/2 library closed a connection that was alive
 	once       sync.Once
@@ -28,16 +31,26 @@ type frameTap struct {
 
 const (
 	frameHeaderSize = 9
+	frameSettings   = 4
 	frameGoaway     = 7
 )
 
 func newFrameTap(c *wsconn.Conn) *frameTap {
-	t := &frameTap{Conn: c, goaway: make(chan struct{})}
+	t := &frameTap{Conn: c, goaway: make(chan struct{}), ready: make(chan struct{})}
 	t.heard.Store(time.Now().UnixNano())
 	return t
 }
 
 func (t *frameTap) Read(p []byte) (int, error) {
+	if t.settings {
+		// Who reads on has done with what it read.
+		t.settings = false
+		select {
+		case <-t.ready:
+		default:
+			close(t.ready)
+		}
+	}
 	n, err := t.Conn.Read(p)
 	if n > 0 {
 		t.heard.Store(time.Now().UnixNano())
@@ -74,7 +87,10 @@ func (t *frameTap) scan(p []byte) {
 		if t.have == frameHeaderSize {
 			t.have = 0
 			t.payload = int(t.header[0])<<16 | int(t.header[1])<<8 | int(t.header[2])
-			if t.header[3] == frameGoaway {
+			switch t.header[3] {
+			case frameSettings:
+				t.settings = true
+			case frameGoaway:
 				t.left.Store(true)
 				t.once.Do(func() { close(t.goaway) })
 			}

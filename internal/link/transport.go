@@ -70,8 +70,12 @@ func NewOpener(o Options) *Opener {
 	}
 }
 
-// Open starts a link on conn, which belongs to the link from then on. ctx bounds
-// the opening only.
+// settingsTimeout bounds the wait for an agent's first frame.
+const settingsTimeout = 10 * time.Second
+
+// Open starts a link on conn, which belongs to the link from then on, and waits
+// until the agent has said what it takes: before that, net/http would assume a
+// hundred streams at most. ctx bounds the opening only.
 func (o *Opener) Open(ctx context.Context, conn *wsconn.Conn) (*H2, error) {
 	tap := newFrameTap(conn)
 	cc, err := o.transport.NewClientConn(context.WithValue(ctx, dialKey{}, net.Conn(tap)), "http", wire.ControlAuthority+":80")
@@ -79,5 +83,19 @@ func (o *Opener) Open(ctx context.Context, conn *wsconn.Conn) (*H2, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("start http/2: %w", err)
 	}
-	return &H2{cc: cc, conn: conn, tap: tap, ping: o.ping}, nil
+	patience := time.NewTimer(settingsTimeout)
+	defer patience.Stop()
+	select {
+	case <-tap.ready:
+		return &H2{cc: cc, conn: conn, tap: tap, ping: o.ping, worn: make(chan struct{})}, nil
+	case <-conn.Done():
+		err = conn.Err()
+	case <-patience.C:
+		err = fmt.Errorf("no SETTINGS within %s", settingsTimeout)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	_ = cc.Close()
+	_ = conn.Close()
+	return nil, fmt.Errorf("start http/2: %w", err)
 }

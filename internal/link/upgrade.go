@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"io"
 	"net/http"
 
@@ -38,10 +39,19 @@ func (l *H2) upgrade(req *http.Request) (*http.Response, error) {
 	}
 	res.StatusCode = http.StatusSwitchingProtocols
 	res.Status = "101 Switching Protocols"
+	// What carried it here was a POST over HTTP/2; the caller reads the answer to
+	// its GET over HTTP/1.1, which may have no Content-Length (RFC 9110, section
+	// 8.6) and must not close.
+	res.Request = req
+	res.Proto, res.ProtoMajor, res.ProtoMinor = "HTTP/1.1", 1, 1
+	res.ContentLength = 0
 	res.Header.Del(wire.HeaderUpgrade)
 	res.Header.Set("Upgrade", protocol)
 	res.Header.Set("Connection", "Upgrade")
-	res.Body = &duplex{ReadCloser: res.Body, to: fromCaller}
+	// The library does not look at the context while it waits for a body's bytes.
+	ctx := req.Context()
+	stop := context.AfterFunc(ctx, func() { _ = fromCaller.CloseWithError(ctx.Err()) })
+	res.Body = &duplex{ReadCloser: res.Body, to: fromCaller, unwatch: stop}
 	return res, nil
 }
 
@@ -49,7 +59,8 @@ func (l *H2) upgrade(req *http.Request) (*http.Response, error) {
 // the caller's.
 type duplex struct {
 	io.ReadCloser
-	to *io.PipeWriter
+	to      *io.PipeWriter
+	unwatch func() bool // of the request's context
 }
 
 func (d *duplex) Write(p []byte) (int, error) { return d.to.Write(p) }
@@ -60,6 +71,7 @@ func (d *duplex) CloseWrite() error { return d.to.Close() }
 // Close ends both directions; the agent sees its stream reset unless both had
 // ended before.
 func (d *duplex) Close() error {
+	d.unwatch()
 	_ = d.to.CloseWithError(io.ErrClosedPipe)
 	return d.ReadCloser.Close()
 }

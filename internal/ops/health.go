@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
 )
 
 // Check asks one dependency whether it is there. It must end with its context.
@@ -151,8 +153,7 @@ func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 
 func answer(w http.ResponseWriter, r *http.Request, code int, body any) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		w.WriteHeader(http.StatusMethodNotAllowed)
+		fault.Write(w, r, &fault.Error{Code: fault.MethodNotAllowed, Header: http.Header{"Allow": {"GET, HEAD"}}})
 		return
 	}
 	text, err := json.Marshal(body)

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/link"
@@ -82,14 +81,15 @@ func mayRepeat(err error) bool {
 }
 
 // unread is a request body that survives the Close of a link that did not use
-// it, until the way is done.
+// it, until the way is done. The caller's own body is closed once.
 type unread struct {
 	io.ReadCloser
-	read atomic.Bool
 
 	mu     sync.Mutex
+	read   bool // what was read is gone
 	closed bool // by the link that has it now
 	final  bool // no further link will get it
+	once   sync.Once
 }
 
 func (b *unread) lend() {
@@ -101,21 +101,21 @@ func (b *unread) lend() {
 func (b *unread) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	closed := b.closed
+	b.read = b.read || !closed
 	b.mu.Unlock()
 	if closed {
 		return 0, http.ErrBodyReadAfterClose
 	}
-	b.read.Store(true)
 	return b.ReadCloser.Read(p)
 }
 
 func (b *unread) Close() error {
 	b.mu.Lock()
 	b.closed = true
-	done := b.final || b.read.Load()
+	done := b.final || b.read
 	b.mu.Unlock()
 	if done {
-		return b.ReadCloser.Close()
+		return b.end()
 	}
 	return nil
 }
@@ -127,8 +127,20 @@ func (b *unread) settle() {
 	closed := b.closed
 	b.mu.Unlock()
 	if closed {
-		_ = b.ReadCloser.Close()
+		_ = b.end()
 	}
 }
 
-func (b *unread) touched() bool { return b != nil && b.read.Load() }
+func (b *unread) end() (err error) {
+	b.once.Do(func() { err = b.ReadCloser.Close() })
+	return err
+}
+
+func (b *unread) touched() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.read
+}

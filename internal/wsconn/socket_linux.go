@@ -17,4 +17,4 @@ func LowLatency(_, _ string, c syscall.RawConn) error {
 	return nil
 }
 
-const notSentLowWater = 128 << 10 // bytes
+const notSentLowWater = 32 << 10 // bytes

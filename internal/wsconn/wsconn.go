@@ -232,6 +232,9 @@ func readError(err error) error {
 	case websocket.StatusNormalClosure, websocket.StatusGoingAway:
 		return io.EOF
 	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // cut without a word: nobody may take it for an orderly end
+	}
 	return &net.OpError{Op: "read", Net: "websocket", Err: err}
 }
 

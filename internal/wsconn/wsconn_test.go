@@ -223,7 +223,7 @@ type onlyReader struct{ io.Reader }
 
 func isOpError(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op)
+	return errors.As(err, &op) && !errors.Is(err, io.EOF)
 }
 
 func TestAddressesAreNeverNil(t *testing.T) {

@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Each delay lies between nothing and a bound that doubles up to twice the
+// longest mean.
+func TestBackoffBounds(t *testing.T) {
+	bounds := []time.Duration{1, 2, 4, 8, 16, 30, 30, 30}
+	longest := make([]time.Duration, len(bounds))
+	for range 300 {
+		b := newBackoff()
+		for i, bound := range bounds {
+			d := b.failed(errors.New("refused"))
+			if d < 0 || d > bound*time.Second+time.Millisecond {
+				t.Fatalf("delay %d is %s, bound %s", i+1, d, bound*time.Second)
+			}
+			longest[i] = max(longest[i], d)
+		}
+	}
+	for i, bound := range bounds {
+		if longest[i] < bound*time.Second/2 {
+			t.Errorf("delay %d never came over %s: not spread up to %s", i+1, longest[i], bound*time.Second)
+		}
+	}
+}
+
+// A link that flaps goes on to wait longer; only one that was stable starts
+// afresh.
+func TestBackoffReset(t *testing.T) {
+	tests := []struct {
+		name  string
+		input time.Duration // life of the link
+		reset bool
+	}{
+		{"flapping", stableAfter - time.Second, false},
+		{"stable", stableAfter, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				longest := time.Duration(0)
+				for range 50 {
+					b := newBackoff()
+					for range 6 {
+						b.failed(errors.New("refused"))
+					}
+					b.linked()
+					<-time.After(tt.input) // in the bubble it takes no time
+					longest = max(longest, b.lost())
+				}
+				if reset := longest <= 2*firstDelay; reset != tt.reset {
+					t.Errorf("the longest delay is %s", longest)
+				}
+			})
+		})
+	}
+}
+
+func TestBackoffRetryAfter(t *testing.T) {
+	tests := []struct {
+		name     string
+		input    time.Duration
+		min, max time.Duration
+	}{
+		{"seconds", 40 * time.Second, 40 * time.Second, 80 * time.Second},
+		{"an hour is too much", time.Hour, maxRetryAfter, 2 * maxRetryAfter},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for range 100 {
+				d := newBackoff().failed(&RefusedError{Status: 503, RetryAfter: tt.input})
+				if d < tt.min || d > tt.max {
+					t.Fatalf("delay %s, want %s to %s", d, tt.min, tt.max)
+				}
+			}
+		})
+	}
+}
+
+func TestBackoffSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBackoff()
+		b.next = 10 * time.Second
+		ended := make(chan struct{})
+		time.AfterFunc(4*time.Second, func() { close(ended) })
+		var left []time.Duration
+		began := time.Now()
+		if !b.sleep(t.Context(), ended, func(d time.Duration) { left = append(left, d) }) {
+			t.Error("the context did not end")
+		}
+		if took := time.Since(began); took != b.next {
+			t.Errorf("slept %s, want %s", took, b.next)
+		}
+		if len(left) != 1 || left[0] != 6*time.Second {
+			t.Errorf("told of %v left, want 6s once", left)
+		}
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if b.sleep(ctx, nil, nil) {
+			t.Error("slept past the end of the context")
+		}
+	})
+}

@@ -1,0 +1,195 @@
+package ingress
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
+)
+
+// step is something that happens to an exchange at a time after its start.
+type step struct {
+	at time.Duration
+	do func(*clock)
+}
+
+// Steps.
+var (
+	handedOver = (*clock).handedOver
+	gotAnswer  = (*clock).gotAnswer
+	moved      = (*clock).moved
+	writing    = (*clock).writing
+	wrote      = (*clock).wrote
+	stopped    = (*clock).stop
+	upgraded   = func(c *clock) { c.upgraded.Store(true) }
+)
+
+// later is long after every limit of these tests.
+const later = time.Hour
+
+func TestClocks(t *testing.T) {
+	const s = time.Second
+	timeout := fault.New(fault.FirstByteTimeout, "")
+	stoodStill := fault.New(fault.BadRequest, "")
+	for _, row := range []struct {
+		name   string
+		limits Timeouts
+		steps  []step
+		want   time.Duration // when it is cut; 0 = never
+		err    error
+	}{
+		{name: "no limit, no end", steps: []step{{0, handedOver}, {s, gotAnswer}}},
+
+		{"first byte", Timeouts{FirstByte: 10 * s}, []step{{0, handedOver}}, 10 * s, timeout},
+		{"first byte in time", Timeouts{FirstByte: 10 * s}, []step{{0, handedOver}, {10*s - 1, gotAnswer}}, 0, nil},
+		{"first byte counts from the end of the upload", Timeouts{FirstByte: 10 * s}, []step{{25 * s, handedOver}}, 35 * s, timeout},
+		{"an upload has no first byte clock", Timeouts{FirstByte: 10 * s}, nil, 0, nil},
+		{"the upload ends once", Timeouts{FirstByte: 10 * s}, []step{{0, handedOver}, {5 * s, handedOver}}, 10 * s, timeout},
+		{"bytes are no answer", Timeouts{FirstByte: 10 * s, Idle: 60 * s}, []step{{0, handedOver}, {9 * s, moved}}, 10 * s, timeout},
+
+		{"an upload stands still", Timeouts{FirstByte: 10 * s, Idle: 60 * s}, nil, 60 * s, stoodStill},
+		{"an upload that moves", Timeouts{FirstByte: 10 * s, Idle: 60 * s}, []step{{59 * s, moved}, {118 * s, moved}}, 178 * s, stoodStill},
+		{"no idle clock between upload and answer", Timeouts{FirstByte: 100 * s, Idle: 60 * s}, []step{{0, handedOver}}, 100 * s, timeout},
+
+		{"idle", Timeouts{Idle: 60 * s}, []step{{s, gotAnswer}}, 61 * s, errIdle},
+		{"just not idle", Timeouts{Idle: 60 * s}, []step{{0, gotAnswer}, {60*s - 1, moved}, {120*s - 2, stopped}}, 0, nil},
+		{"idle after a write", Timeouts{Idle: 60 * s}, []step{{0, gotAnswer}, {30 * s, writing}, {31 * s, wrote}}, 91 * s, errIdle},
+		{"an upload keeps a stream alive", Timeouts{Idle: 60 * s}, []step{{0, gotAnswer}, {50 * s, moved}, {100 * s, moved}}, 160 * s, errIdle},
+		{"no idle clock", Timeouts{FirstByte: 10 * s}, []step{{0, handedOver}, {s, gotAnswer}}, 0, nil},
+
+		{"total without an answer", Timeouts{Total: 20 * s}, []step{{0, handedOver}}, 20 * s, timeout},
+		{"total", Timeouts{Total: 20 * s}, []step{{s, gotAnswer}}, 20 * s, errTotal},
+		{"total of a stream that moves", Timeouts{Total: 20 * s, Idle: 15 * s}, []step{{s, gotAnswer}, {10 * s, moved}, {19 * s, moved}}, 20 * s, errTotal},
+		{"total below idle", Timeouts{Total: 20 * s, Idle: 300 * s}, []step{{s, gotAnswer}}, 20 * s, errTotal},
+		{"total of an upgraded stream", Timeouts{Total: 20 * s, Idle: 300 * s}, []step{{s, gotAnswer}, {s, upgraded}}, 20 * s, errTotal},
+		{"done before the total", Timeouts{Total: 20 * s}, []step{{s, gotAnswer}, {20*s - 1, stopped}}, 0, nil},
+
+		{"upgraded has no idle clock", Timeouts{Idle: 60 * s}, []step{{0, gotAnswer}, {0, upgraded}}, 0, nil},
+		{"upgraded has its own", Timeouts{UpgradeIdle: 30 * s}, []step{{s, gotAnswer}, {s, upgraded}}, 31 * s, errIdle},
+		{"upgraded below idle", Timeouts{Idle: 60 * s, UpgradeIdle: 30 * s}, []step{{s, gotAnswer}, {s, upgraded}}, 31 * s, errIdle},
+		{"upgraded beyond idle", Timeouts{Idle: 60 * s, UpgradeIdle: 90 * s}, []step{{s, gotAnswer}, {s, upgraded}}, 91 * s, errIdle},
+		{"upgraded moves", Timeouts{UpgradeIdle: 30 * s}, []step{{0, gotAnswer}, {0, upgraded}, {29 * s, moved}}, 59 * s, errIdle},
+
+		{"stalled", Timeouts{CallerStall: 8 * s}, []step{{0, gotAnswer}, {2 * s, writing}}, 10 * s, errStall},
+		{"stalled beside a long idle clock", Timeouts{CallerStall: 8 * s, Idle: 300 * s}, []step{{0, gotAnswer}, {100 * s, writing}}, 108 * s, errStall},
+		{"a write that ends", Timeouts{CallerStall: 8 * s}, []step{{0, gotAnswer}, {2 * s, writing}, {10*s - 1, wrote}}, 0, nil},
+		{"a silent agent is no stalled caller", Timeouts{CallerStall: 8 * s}, []step{{0, gotAnswer}}, 0, nil},
+		{"another write is another stall", Timeouts{CallerStall: 8 * s}, []step{{0, gotAnswer}, {0, writing}, {6 * s, wrote}, {6 * s, writing}}, 14 * s, errStall},
+
+		{"stopped at once", Timeouts{FirstByte: 1, Idle: 1, Total: 1}, []step{{0, stopped}}, 0, nil},
+		{"stopped while it waits for the answer", Timeouts{FirstByte: 10 * s, Total: 20 * s}, []step{{0, handedOver}, {5 * s, stopped}}, 0, nil},
+		{"nothing starts after the stop", Timeouts{Idle: 10 * s, CallerStall: 8 * s}, []step{{0, stopped}, {s, gotAnswer}, {s, writing}}, 0, nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var at time.Duration
+				var got error
+				c := newClock(row.limits, nil, func() bool { return true }, func(cause error) {
+					if got != nil {
+						t.Error("cut twice")
+					}
+					at, got = time.Since(began), cause
+				})
+				defer c.stop()
+				for _, step := range row.steps {
+					<-time.After(step.at - time.Since(began))
+					step.do(c)
+				}
+				<-time.After(later)
+				synctest.Wait()
+				if (got != nil) != (row.err != nil) {
+					t.Fatalf("cut after %v with %v, want %v", at, got, row.err)
+				}
+				if row.err == nil {
+					return
+				}
+				// A caller that stalls is looked at four times within its limit.
+				slack := time.Millisecond
+				if errors.Is(row.err, errStall) {
+					slack += row.limits.CallerStall / 4
+				}
+				if at < row.want || at > row.want+slack {
+					t.Errorf("cut after %v, want %v", at, row.want)
+				}
+				if e, ok := errors.AsType[*fault.Error](row.err); ok {
+					if fault.From(got).Code != e.Code {
+						t.Errorf("cut with %v, want %s", got, e.Code)
+					}
+				} else if !errors.Is(got, row.err) {
+					t.Errorf("cut with %v, want %v", got, row.err)
+				}
+				if !c.fired.Load() {
+					t.Error("a clock that has cut does not say so")
+				}
+			})
+		})
+	}
+}
+
+// A write that is blocked tells nothing while the caller's socket empties.
+func TestSlowIsNotStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at time.Duration
+		waiting := 1000
+		c := newClock(Timeouts{CallerStall: 8 * time.Second}, func() (int, bool) {
+			if time.Since(began) < time.Minute {
+				waiting-- // the caller takes a byte between two looks
+			}
+			return waiting, true
+		}, nil, func(error) { at = time.Since(began) })
+		defer c.stop()
+		c.gotAnswer()
+		c.writing()
+		<-time.After(later)
+		synctest.Wait()
+		if want := time.Minute + 8*time.Second; at < want-2*time.Second || at > want+2*time.Second {
+			t.Errorf("cut after %v, want about %v", at, want)
+		}
+	})
+}
+
+func TestKeepAliveClock(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		limit time.Duration
+		steps []step
+		want  []time.Duration // when comments are due, within the first minute
+	}{
+		{"silent", 15 * time.Second, nil, []time.Duration{15, 30, 45, 60}},
+		{"written to", 15 * time.Second, []step{{10 * time.Second, wrote}}, []time.Duration{25, 40, 55}},
+		{"the upload does not count", 15 * time.Second, []step{{10 * time.Second, moved}}, []time.Duration{15, 30, 45, 60}},
+		{"busy", 15 * time.Second, []step{{14 * time.Second, wrote}, {28 * time.Second, wrote}, {42 * time.Second, wrote}, {56 * time.Second, wrote}}, nil},
+		{"off", 0, nil, nil},
+		{"stopped", 15 * time.Second, []step{{20 * time.Second, stopped}}, []time.Duration{15}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				var got []time.Duration
+				c := newClock(Timeouts{KeepAlive: row.limit, Idle: later}, nil, nil, func(err error) { t.Errorf("cut: %v", err) })
+				defer c.stop()
+				c.gotAnswer()
+				comment := func() { got = append(got, time.Since(began).Round(time.Second)/time.Second) }
+				c.keepAlive.Store(&comment)
+				for _, step := range row.steps {
+					<-time.After(step.at - time.Since(began))
+					step.do(c)
+				}
+				<-time.After(time.Minute + time.Second - time.Since(began))
+				synctest.Wait()
+				if len(got) != len(row.want) {
+					t.Fatalf("comments at %d s, want %d", got, row.want)
+				}
+				for i := range got {
+					if got[i] != row.want[i] {
+						t.Fatalf("comments at %d s, want %d", got, row.want)
+					}
+				}
+			})
+		})
+	}
+}
