@@ -27,6 +27,7 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -45,6 +46,9 @@ type Options struct {
 	// TunnelID and Token are the credentials. Both empty ask for an ephemeral
 	// tunnel, which most edges don't offer.
 	TunnelID, Token string
+	// Protocol is H2 (the default), which streams, or JSON, which carries small
+	// bodies only and is for edges and networks where H2 can't be had.
+	Protocol Protocol
 	// Handler answers the requests: yours, or a Local for a server elsewhere.
 	Handler http.Handler
 
@@ -67,6 +71,23 @@ type Options struct {
 	// ShutdownTimeout bounds how long requests in flight may take once Run's
 	// context has ended (0: 10 s).
 	ShutdownTimeout time.Duration
+}
+
+// Protocol is what a link speaks.
+type Protocol string
+
+// The protocols, by the names of their WebSocket subprotocols.
+const (
+	H2   Protocol = wire.ProtocolH2
+	JSON Protocol = wire.ProtocolJSON
+)
+
+// session is one link, served.
+type session interface {
+	moving() <-chan struct{} // closed when the edge asks the agent to move
+	ended() <-chan struct{}
+	end() error           // why it ended; call it afterwards
+	finish(time.Duration) // ends it in order, for at most this long
 }
 
 // Phase is what the agent is doing.
@@ -110,6 +131,13 @@ func New(o Options) (*Agent, error) {
 	if (o.TunnelID == "") != (o.Token == "") {
 		return nil, errors.New("agent: a tunnel id and a token go together")
 	}
+	switch o.Protocol {
+	case "":
+		o.Protocol = H2
+	case H2, JSON:
+	default:
+		return nil, fmt.Errorf("agent: protocol %q is not known: use %s or %s", o.Protocol, H2, JSON)
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -142,11 +170,13 @@ func (a *Agent) Run(ctx context.Context) error {
 	var old sync.WaitGroup // links that finish their streams
 	defer old.Wait()
 	wait := newBackoff()
-	var current *session // nil while not linked
+	var current session // nil while not linked
 	for {
 		next, err := a.connectUntilLinked(ctx, wait, current)
 		if next == nil {
-			current.finish(a.opts.ShutdownTimeout)
+			if current != nil {
+				current.finish(a.opts.ShutdownTimeout)
+			}
 			if refused, ok := errors.AsType[*RefusedError](err); ok {
 				return refused
 			}
@@ -159,10 +189,10 @@ func (a *Agent) Run(ctx context.Context) error {
 		current = next
 		wait.linked()
 		select {
-		case <-current.goaway:
-			a.log.Info("the edge asks this agent to move", "tunnel_id", current.tunnelID)
+		case <-current.moving():
+			a.log.Info("the edge asks this agent to move")
 			// The old link serves on until the new one is there.
-		case <-current.done:
+		case <-current.ended():
 			a.report(current.end(), wait.lost())
 			current = nil
 			if !wait.sleep(ctx, nil, nil) {
@@ -178,7 +208,7 @@ func (a *Agent) Run(ctx context.Context) error {
 // connectUntilLinked tries until there is a new link. It returns nil and the
 // reason when ctx ends or the edge refuses for good; old, if any, serves on
 // meanwhile.
-func (a *Agent) connectUntilLinked(ctx context.Context, wait *backoffState, old *session) (*session, error) {
+func (a *Agent) connectUntilLinked(ctx context.Context, wait *backoffState, old session) (session, error) {
 	for {
 		if old == nil {
 			a.opts.OnState(State{Phase: Connecting})
@@ -201,7 +231,7 @@ func (a *Agent) connectUntilLinked(ctx context.Context, wait *backoffState, old 
 			a.report(err, delay)
 		} else {
 			a.log.Warn("can't move to a new link yet", "error", err, "retry_in", delay)
-			ended = old.done
+			ended = old.ended()
 		}
 		if !wait.sleep(ctx, ended, func(left time.Duration) {
 			a.report(old.end(), left)

@@ -104,7 +104,7 @@ func edgeClient(o Options) *http.Client {
 }
 
 // connect opens one link and starts to serve on it.
-func (a *Agent) connect(ctx context.Context) (*session, error) {
+func (a *Agent) connect(ctx context.Context) (session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	header := http.Header{wire.HeaderInstance: {a.instance}}
@@ -112,7 +112,7 @@ func (a *Agent) connect(ctx context.Context) (*session, error) {
 		header.Set(wire.HeaderToken, a.opts.Token)
 	}
 	ws, res, err := websocket.Dial(ctx, a.endpoint.String(), &websocket.DialOptions{
-		HTTPClient: a.client, HTTPHeader: header, Subprotocols: []string{wire.ProtocolH2},
+		HTTPClient: a.client, HTTPHeader: header, Subprotocols: []string{string(a.opts.Protocol)},
 	})
 	if err != nil {
 		if res != nil && res.StatusCode != http.StatusSwitchingProtocols {
@@ -123,15 +123,21 @@ func (a *Agent) connect(ctx context.Context) (*session, error) {
 		}
 		return nil, fmt.Errorf("connect to the edge: %w", rootCause(err))
 	}
-	if ws.Subprotocol() != wire.ProtocolH2 {
+	if ws.Subprotocol() != string(a.opts.Protocol) {
 		_ = ws.CloseNow()
-		return nil, errors.New("the edge does not speak " + wire.ProtocolH2)
+		return nil, fmt.Errorf("the edge does not speak %s", a.opts.Protocol)
 	}
-	s := a.serve(wsconn.New(ws, nil, nil))
-	s.tunnelID = printable(res.Header.Get(wire.HeaderTunnelID))
-	s.publicURL = printable(res.Header.Get(wire.HeaderPublicURL))
-	a.log.Info("linked", "tunnel_id", s.tunnelID, "public_url", s.publicURL, "protocol", wire.ProtocolH2)
-	a.opts.OnState(State{Phase: Online, PublicURL: s.publicURL, TunnelID: s.tunnelID})
+	state := State{
+		Phase: Online, PublicURL: printable(res.Header.Get(wire.HeaderPublicURL)), TunnelID: printable(res.Header.Get(wire.HeaderTunnelID)),
+	}
+	var s session
+	if a.opts.Protocol == JSON {
+		s = a.serveJSON(ws)
+	} else {
+		s = a.serve(wsconn.New(ws, nil, nil))
+	}
+	a.log.Info("linked", "tunnel_id", state.TunnelID, "public_url", state.PublicURL, "protocol", a.opts.Protocol)
+	a.opts.OnState(state)
 	return s, nil
 }
 

@@ -16,23 +16,24 @@ import (
 	"github.com/getbindu/bindu-edge/internal/wsconn"
 )
 
-// session is one link, served.
-type session struct {
-	agent     *Agent
-	conn      *wsconn.Conn
-	server    *http.Server
-	tunnelID  string
-	publicURL string
-	goaway    chan struct{} // closed when the edge asks to move
-	done      chan struct{} // closed when the link has ended and the server with it
-	unlink    func()        // the agent is linked through this session no more
-	running   *running
+// h2Session is one link, served by HTTP/2 in reverse.
+type h2Session struct {
+	agent   *Agent
+	conn    *wsconn.Conn
+	server  *http.Server
+	goaway  chan struct{} // closed when the edge asks to move
+	done    chan struct{} // closed when the link has ended and the server with it
+	unlink  func()        // the agent is linked through this session no more
+	running *running
 }
+
+func (s *h2Session) moving() <-chan struct{} { return s.goaway }
+func (s *h2Session) ended() <-chan struct{}  { return s.done }
 
 // serve starts the HTTP/2 server of a link: the roles of RFC 9113 are reversed,
 // the side that dialled serves. The goroutines end with conn.
-func (a *Agent) serve(conn *wsconn.Conn) *session {
-	s := &session{agent: a, conn: conn, goaway: make(chan struct{}), done: make(chan struct{}), running: newRunning()}
+func (a *Agent) serve(conn *wsconn.Conn) *h2Session {
+	s := &h2Session{agent: a, conn: conn, goaway: make(chan struct{}), done: make(chan struct{}), running: newRunning()}
 	a.linked.Add(1)
 	s.unlink = sync.OnceFunc(func() { a.linked.Add(-1) })
 	protocols := new(http.Protocols)
@@ -69,11 +70,8 @@ func (a *Agent) serve(conn *wsconn.Conn) *session {
 }
 
 // finish ends the link in order: no new requests (GOAWAY), those in flight run
-// on for at most timeout, then the connection closes. A nil session is finished.
-func (s *session) finish(timeout time.Duration) {
-	if s == nil {
-		return
-	}
+// on for at most timeout, then the connection closes.
+func (s *h2Session) finish(timeout time.Duration) {
 	s.unlink()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -92,7 +90,7 @@ func (s *session) finish(timeout time.Duration) {
 const cutTimeout = time.Second
 
 // end says why the link ended; call it after done.
-func (s *session) end() error {
+func (s *h2Session) end() error {
 	err := s.conn.Err()
 	if ce, ok := errors.AsType[websocket.CloseError](err); ok && ce.Reason != "" {
 		return errors.New("the edge closed the link: " + printable(ce.Reason))

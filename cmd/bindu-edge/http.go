@@ -103,6 +103,8 @@ func noteWithoutURL(s agent.State) string {
 	return "tunnel " + s.TunnelID + " is open; its public URL is what its creator was told"
 }
 
+var protocols = map[string]agent.Protocol{"h2": agent.H2, "json": agent.JSON}
+
 // agent makes the agent that the flags ask for.
 func (c *httpCmd) agent(target *url.URL, token config.Secret, shown *expose, logger *slog.Logger) (*agent.Agent, error) {
 	edgeTLS, err := trust(c.CAFile, false, "--ca-file")
@@ -118,7 +120,7 @@ func (c *httpCmd) agent(target *url.URL, token config.Secret, shown *expose, log
 		return nil, err
 	}
 	return agent.New(agent.Options{
-		Edge: c.Edge.String(), TunnelID: c.TunnelID, Token: token.Reveal(), Handler: shown.watched(local),
+		Edge: c.Edge.String(), TunnelID: c.TunnelID, Token: token.Reveal(), Protocol: protocols[c.Protocol], Handler: shown.watched(local),
 		TLS: edgeTLS, Logger: logger, OnState: shown.state, PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
 	})
 }
@@ -175,9 +177,6 @@ func (c *httpCmd) check(p *process, target *url.URL) (config.Secret, error) {
 	}
 	if c.Edge == nil {
 		return config.Secret{}, &usageError{"--edge: missing: give the URL of the edge, or set BINDU_EDGE_URL", "http"}
-	}
-	if c.Protocol == "json" {
-		return wrong("--protocol", "json is not built yet: use h2")
 	}
 	if c.TunnelID != "" {
 		if _, err := tunnel.ParseID(c.TunnelID); err != nil {

@@ -41,12 +41,20 @@ type Hub interface {
 	Open(ctx context.Context, grant tunnel.Grant, instance string) (*hub.Session, error)
 }
 
+// Slugs tells other pods which tunnel an ephemeral slug means.
+type Slugs interface {
+	// BindSlug makes slug known for as long as c holds its tunnel.
+	BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error
+}
+
 // Options configure a Handler. Hub and Links are required.
 type Options struct {
 	Hub          Hub
-	Links        *link.Opener
-	ControlPlane ControlPlane // nil: no agent with credentials is let in
-	Ephemeral    *Ephemeral   // nil: no agent without credentials is let in
+	Links        *link.Opener     // makes bindu.h2 links
+	JSON         link.JSONOptions // of JSON links
+	Slugs        Slugs            // nil: nobody else needs to know
+	ControlPlane ControlPlane     // nil: no agent with credentials is let in
+	Ephemeral    *Ephemeral       // nil: no agent without credentials is let in
 	PublicURL    func(tunnel.Slug) string
 	Ended        func(tunnel.ID) // told when a tunnel turned out expired or revoked
 	Revalidate   time.Duration   // mean time between re-validations
@@ -96,7 +104,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if a.giveUp != nil {
 		defer a.giveUp()
 	}
-	conn, err := h.upgrade(w, r, a)
+	ws, err := h.upgrade(w, r, a)
 	if err != nil {
 		session.Abandon()
 		a.outcome, a.status, a.err = "handshake_failed", http.StatusBadRequest, err
@@ -104,7 +112,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.record(r, a)
-	h.serve(r, a, session, conn)
+	h.serve(r, a, session, ws)
 }
 
 // admit decides whether the agent may connect, cheapest question first.
@@ -138,16 +146,22 @@ func (h *Handler) admit(r *http.Request, a *attempt) (*hub.Session, error) {
 	if a.grant, err = h.validate(r.Context(), a.tunnel, a.token); err != nil {
 		return nil, err
 	}
-	if err := a.mute(); err != nil {
-		return nil, err
+	if !upgrading(r) {
+		return nil, fault.New(fault.BadRequest, "Agents connect by WebSocket (RFC 6455).")
 	}
 	return h.opts.Hub.Open(r.Context(), a.grant, instance)
+}
+
+// upgrading reports whether r asks for a WebSocket at all.
+func upgrading(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
 // maxInstance bounds Bindu-Agent-Instance, in bytes.
 const maxInstance = 128
 
 // negotiate chooses the protocol: the first that the agent names and we know.
+// An agent that names none speaks JSON: those of the original service do so.
 func (a *attempt) negotiate(r *http.Request) error {
 	var offered []string
 	for _, line := range r.Header["Sec-Websocket-Protocol"] {
@@ -156,28 +170,20 @@ func (a *attempt) negotiate(r *http.Request) error {
 		}
 	}
 	a.offered = len(offered) > 0
+	if !a.offered {
+		a.protocol = wire.ProtocolJSON
+		return nil
+	}
 	for _, p := range offered {
 		if slices.Contains(protocols, p) {
 			a.protocol = p
 			return nil
 		}
 	}
-	if a.offered {
-		return fault.New(fault.BadRequest, "None of the offered subprotocols is supported. Supported: "+strings.Join(protocols, ", ")+".")
-	}
-	return nil
+	return fault.New(fault.BadRequest, "None of the offered subprotocols is supported. Supported: "+strings.Join(protocols, ", ")+".")
 }
 
-// mute refuses an agent that offered no protocol. It comes after the questions
-// whose answers such an agent would rather read, and before anything is claimed.
-func (a *attempt) mute() error {
-	if a.protocol != "" {
-		return nil
-	}
-	return fault.New(fault.BadRequest, "Offer a subprotocol: "+strings.Join(protocols, ", ")+".")
-}
-
-var protocols = []string{wire.ProtocolH2}
+var protocols = []string{wire.ProtocolH2, wire.ProtocolJSON}
 
 // validate asks the control plane and puts its answer into our words.
 func (h *Handler) validate(ctx context.Context, id tunnel.ID, token string) (tunnel.Grant, error) {
@@ -204,27 +210,51 @@ func (h *Handler) validate(ctx context.Context, id tunnel.ID, token string) (tun
 }
 
 // upgrade completes the handshake.
-func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, a *attempt) (*wsconn.Conn, error) {
+func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, a *attempt) (*websocket.Conn, error) {
 	w.Header().Set(wire.HeaderTunnelID, string(a.grant.Tunnel))
 	if a.grant.Slug != "" {
 		w.Header().Set(wire.HeaderPublicURL, h.opts.PublicURL(a.grant.Slug))
 	}
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{a.protocol}})
-	if err != nil {
-		return nil, err
+	o := &websocket.AcceptOptions{}
+	if a.offered {
+		o.Subprotocols = []string{a.protocol}
 	}
-	return wsconn.New(ws, nil, remoteAddr(r.RemoteAddr)), nil
+	return websocket.Accept(w, r, o)
+}
+
+// agentLink is a link of either protocol.
+type agentLink interface {
+	hub.Link
+	Err() error
+}
+
+// start makes the link. The returned function waits until nothing of it is left.
+func (h *Handler) start(ctx context.Context, r *http.Request, a *attempt, ws *websocket.Conn) (agentLink, func(), error) {
+	if a.protocol == wire.ProtocolH2 {
+		l, err := h.opts.Links.Open(ctx, wsconn.New(ws, nil, remoteAddr(r.RemoteAddr)))
+		return l, func() {}, err
+	}
+	o := h.opts.JSON
+	o.Logger = h.log.With("tunnel_id", string(a.grant.Tunnel))
+	if a.grant.Ephemeral {
+		o.Connected = &link.Connected{
+			TunnelID: string(a.grant.Tunnel), Slug: string(a.grant.Slug), PublicURL: h.opts.PublicURL(a.grant.Slug),
+		}
+	}
+	l := link.NewJSON(ws, o)
+	return l, l.Wait, nil
 }
 
 // serve runs the link to its end.
-func (h *Handler) serve(r *http.Request, a *attempt, session *hub.Session, conn *wsconn.Conn) {
+func (h *Handler) serve(r *http.Request, a *attempt, session *hub.Session, ws *websocket.Conn) {
 	ctx := r.Context()
-	l, err := h.opts.Links.Open(ctx, conn)
+	l, gone, err := h.start(ctx, r, a, ws)
 	if err != nil {
 		session.Abandon()
 		h.log.Warn("a link could not be started", "tunnel_id", a.grant.Tunnel, "error", err)
 		return
 	}
+	defer gone()
 	var revalidated sync.WaitGroup
 	if a.token != "" && h.opts.Revalidate > 0 {
 		revalidated.Go(func() { h.revalidate(ctx, l, a, session) })
@@ -232,6 +262,9 @@ func (h *Handler) serve(r *http.Request, a *attempt, session *hub.Session, conn 
 	began := time.Now()
 	reason := session.Serve(ctx, l)
 	revalidated.Wait()
+	if a.giveUp != nil {
+		a.giveUp() // before the end is told: who hears of it may come again
+	}
 	if (reason == link.ReasonExpired || reason == link.ReasonRevoked) && h.opts.Ended != nil {
 		h.opts.Ended(a.grant.Tunnel)
 	}

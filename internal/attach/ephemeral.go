@@ -105,8 +105,8 @@ func (h *Handler) admitEphemeral(r *http.Request, a *attempt, instance string) (
 	if h.opts.Ephemeral == nil {
 		return nil, fault.New(fault.NotFound, "This edge offers no tunnels without credentials.")
 	}
-	if err := a.mute(); err != nil {
-		return nil, err
+	if !upgrading(r) {
+		return nil, fault.New(fault.BadRequest, "Agents connect by WebSocket (RFC 6455).")
 	}
 	grant, giveUp, err := h.opts.Ephemeral.take(address(r), instance)
 	if err != nil {
@@ -117,6 +117,13 @@ func (h *Handler) admitEphemeral(r *http.Request, a *attempt, instance string) (
 	if err != nil {
 		giveUp()
 		return nil, err
+	}
+	if h.opts.Slugs != nil {
+		if err := h.opts.Slugs.BindSlug(r.Context(), grant.Slug, session.Claim()); err != nil {
+			session.Abandon()
+			giveUp()
+			return nil, fault.Wrap(fault.RegistryUnavailable, "The registry of tunnels can't be reached.", err)
+		}
 	}
 	a.giveUp = giveUp
 	return session, nil

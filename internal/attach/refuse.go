@@ -15,8 +15,7 @@ import (
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, a *attempt, err error) {
 	e := fault.From(err)
 	a.outcome, a.err = string(e.Code), e.Err
-	upgrading := strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
-	if !a.offered && upgrading {
+	if !a.offered && upgrading(r) {
 		code, reason := closeOf(e)
 		a.status = int(code)
 		ws, err := websocket.Accept(w, r, nil)

@@ -199,14 +199,6 @@ func checkClose(t *testing.T, url string, header http.Header, code websocket.Sta
 	}
 }
 
-// An agent that offers no protocol learns first whether it may connect at all.
-func TestMuteAgent(t *testing.T) {
-	url, _ := serve(t, Options{Hub: table{open: errors.New("a mute agent claims nothing")}, ControlPlane: says(nil), Ephemeral: NewEphemeral(1)})
-	for _, path := range []string{"/ws/t", "/ws"} {
-		checkClose(t, url+path, http.Header{"X-Tunnel-Token": {secret}}, websocket.StatusPolicyViolation)
-	}
-}
-
 func TestCloseOf(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -255,7 +247,8 @@ func TestNegotiate(t *testing.T) {
 		{"ours", []string{"bindu.h2"}, "bindu.h2", true, false},
 		{"in the agent's order", []string{"bindu.v9, bindu.h2 ,chat"}, "bindu.h2", true, false},
 		{"on several lines", []string{"chat", "bindu.h2"}, "bindu.h2", true, false},
-		{"none", nil, "", false, false},
+		{"none: JSON, as the original agents", nil, "bindu.v1.json", false, false},
+		{"JSON by name", []string{"bindu.v1.json, bindu.h2"}, "bindu.v1.json", true, false},
 		{"unknown", []string{"bindu.v9"}, "", true, true},
 		{"another case", []string{"Bindu.H2"}, "", true, true},
 		{"empty", []string{""}, "", true, true},

@@ -13,7 +13,7 @@ import (
 // revalidate asks again, from time to time, whether the link may stay, until it
 // ends. A control plane that is away changes nothing; one that says no ends the
 // link.
-func (h *Handler) revalidate(ctx context.Context, l *link.H2, a *attempt, session *hub.Session) {
+func (h *Handler) revalidate(ctx context.Context, l agentLink, a *attempt, session *hub.Session) {
 	for {
 		// Spread over half and one and a half times the mean, so that links that
 		// were opened together don't ask together.

@@ -19,11 +19,11 @@ import (
 //     left cuts it short.
 //  4. The listener closes.
 //  5. Requests in flight finish, event streams and upgraded ones included.
-//  6. Links end and their claims are released.
+//  6. Links end, their claims are released, and the pod leaves the registry.
 //
 // All of it takes at most the drain timeout; what is left then is cut, by the
 // context that every request was made from.
-func (e *Edge) drain(public *http.Server, cut context.CancelFunc) {
+func (e *Edge) drain(public *http.Server, cut context.CancelFunc, leave func()) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.DrainTimeout)
 	defer cancel()
@@ -50,5 +50,6 @@ func (e *Edge) drain(public *http.Server, cut context.CancelFunc) {
 	cut()                               // whatever is left
 	_ = public.Close()
 	e.attach.Wait()
+	leave()
 	e.log.Info("drained", "seconds", time.Since(began).Seconds(), "complete", finished)
 }

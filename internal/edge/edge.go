@@ -27,7 +27,6 @@ import (
 	"github.com/getbindu/bindu-edge/internal/ingress"
 	"github.com/getbindu/bindu-edge/internal/link"
 	"github.com/getbindu/bindu-edge/internal/ops"
-	"github.com/getbindu/bindu-edge/internal/registry/memory"
 	"github.com/getbindu/bindu-edge/internal/resolve"
 	"github.com/getbindu/bindu-edge/internal/route"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
@@ -49,27 +48,25 @@ type Options struct {
 
 // Edge is one pod. Make it with New.
 type Edge struct {
-	cfg     config.Edge
-	log     *slog.Logger
-	pod     tunnel.PodID
-	public  *publicListener
-	admin   net.Listener // nil = none
-	hub     *hub.Hub
-	attach  *attach.Handler
-	ingress *ingress.Handler
-	health  *ops.Health
-	control *controlclient.Client // nil = none
-	resolve *resolve.Resolver
-	metrics *prometheus.Registry
+	cfg      config.Edge
+	log      *slog.Logger
+	pod      tunnel.PodID
+	public   *publicListener
+	admin    net.Listener // nil = none
+	hub      *hub.Hub
+	attach   *attach.Handler
+	ingress  *ingress.Handler
+	health   *ops.Health
+	control  *controlclient.Client // nil = none
+	resolve  *resolve.Resolver
+	registry keeper // nil = it needs no care
+	metrics  *prometheus.Registry
 }
 
 // New opens the listeners, so that a busy port is an error at once, and wires
 // everything. Nothing is served before Run.
 func New(o Options) (*Edge, error) {
 	cfg := o.Config
-	if cfg.RegistryKind != "memory" {
-		return nil, &config.SettingError{Name: "REGISTRY", Msg: cfg.RegistryKind + " is not built yet: use memory, for one pod"}
-	}
 	hostname, err := os.Hostname()
 	if err != nil {
 		hostname = "edge"
@@ -88,9 +85,18 @@ func New(o Options) (*Edge, error) {
 // wire builds the steps of a request's path from its end to its beginning.
 func (e *Edge) wire(o Options) error {
 	cfg := e.cfg
+	// The registry tells the hub, and the hub asks the registry: the first never
+	// happens before Run.
+	registry, care, shared, err := openRegistry(cfg, e.pod, func(c tunnel.Claim) { e.hub.Lost(c) }, e.log)
+	if err != nil {
+		return err
+	}
+	e.registry = care
 	checks := map[string]ops.Check{"registry": func(context.Context) error { return nil }}
+	if care != nil {
+		checks["registry"] = care.Ping
+	}
 	if cfg.ControlPlaneURL != nil || o.ControlPlane != nil {
-		var err error
 		e.control, err = controlclient.New(controlclient.Options{
 			BaseURL: cfg.ControlPlaneURL, Token: cfg.ControlPlaneToken.Reveal(), Transport: o.ControlPlane,
 		})
@@ -102,7 +108,7 @@ func (e *Edge) wire(o Options) error {
 	e.health = ops.NewHealth(ops.HealthOptions{Checks: checks, Logger: e.log})
 
 	e.hub = hub.New(hub.Options{
-		Pod: e.pod, Registry: memory.New(), Logger: e.log,
+		Pod: e.pod, Registry: registry, Logger: e.log,
 		Gate: func(tunnel.Grant) hub.Gate {
 			return admission.New(admission.Limits{
 				RPS: cfg.RateLimitRPS, Burst: cfg.RateLimitBurst,
@@ -121,15 +127,22 @@ func (e *Edge) wire(o Options) error {
 	if e.control != nil {
 		slugs.Source = e.control
 	}
-	var err error
+	if shared != nil {
+		slugs.Source = resolve.Through(shared, slugs.Source)
+	}
 	if e.resolve, err = resolve.New(slugs); err != nil {
 		return err
 	}
 
 	agents := attach.Options{
-		Hub:        e.hub,
-		Links:      link.NewOpener(link.Options{PingInterval: cfg.WSPingInterval, PingTimeout: cfg.LinkPingTimeout}),
+		Hub:   e.hub,
+		Links: link.NewOpener(link.Options{PingInterval: cfg.WSPingInterval, PingTimeout: cfg.LinkPingTimeout}),
+		JSON: link.JSONOptions{
+			PingInterval: cfg.WSPingInterval, PongTimeout: cfg.WSPongTimeout, MaxMessage: int(cfg.MaxWSPayload),
+			Inflater: link.NewInflater(cfg.MaxInflated, 0),
+		},
 		Ephemeral:  ephemeral,
+		Slugs:      registry,
 		PublicURL:  e.PublicURL,
 		Ended:      e.resolve.Forget,
 		Revalidate: cfg.TunnelRevalidate,
@@ -142,7 +155,7 @@ func (e *Edge) wire(o Options) error {
 	e.attach = attach.New(agents)
 
 	e.ingress = ingress.New(ingress.Options{
-		Resolver: e.resolve, Router: route.New(e.hub), Own: own{attach: e.attach, health: e.health}, Full: full, Logger: e.log,
+		Resolver: e.resolve, Router: route.New(route.Options{Pod: e.pod, Hub: e.hub, Registry: registry}), Own: own{attach: e.attach, health: e.health}, Full: full, Logger: e.log,
 		BaseDomain: cfg.BaseDomain, PublicHost: cfg.Public().Host, Methods: cfg.AllowedMethods, Trusted: cfg.TrustedProxies,
 		Timeouts: ingress.Timeouts{
 			FirstByte: cfg.RequestTimeout, Idle: cfg.StreamIdleTimeout, Total: cfg.StreamMax,
@@ -190,6 +203,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	defer running.Wait()
 	defer stop()
 	running.Go(func() { e.health.Run(background) })
+	leave := e.keepRegistry(background)
 
 	links, cut := context.WithCancel(background)
 	defer cut()
@@ -213,7 +227,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		e.log.Error("a listener failed", "error", err)
 	case <-ctx.Done():
 	}
-	e.drain(public, cut)
+	e.drain(public, cut, leave)
 	_ = admin.Close()
 	e.resolve.Close()
 	if e.control != nil {

@@ -291,6 +291,17 @@ func (h *Hub) remove(s *Session) {
 	h.changed = make(chan struct{})
 }
 
+// Lost ends the link of a claim that went to another pod.
+func (h *Hub) Lost(c tunnel.Claim) {
+	if s := h.session(c.Session); s != nil {
+		select {
+		case <-s.linked:
+			s.Close(link.ReasonReplaced)
+		default: // its end will find the claim gone
+		}
+	}
+}
+
 func (h *Hub) session(id string) *Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -167,7 +167,7 @@ func (s *Session) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
 	if err := s.hub.opts.Registry.Release(ctx, s.claim); err != nil {
-		s.hub.log.Warn("a claim was not released and lapses by itself", "tunnel_id", s.claim.Tunnel, "error", err)
+		s.hub.log.Warn("a claim was not released yet: it goes when the registry is back, or lapses", "tunnel_id", s.claim.Tunnel, "error", err)
 	}
 }
 

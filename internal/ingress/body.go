@@ -130,9 +130,11 @@ func (b *body) waiting() bool {
 // unread reports whether there is more to come.
 func (b *body) unread() bool { return b != nil && !b.done.Load() }
 
-// abandon announces that nobody will read the body.
-func (b *body) abandon(answer http.Header) {
-	if b.http1 != nil {
+// closing announces the end of the connection in an answer that comes before
+// the body's end: what is left may never be read, and must not be taken for the
+// next request.
+func (b *body) closing(answer http.Header) {
+	if b.unread() && b.http1 != nil {
 		answer.Set("Connection", "close")
 	}
 }

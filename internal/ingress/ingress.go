@@ -114,9 +114,7 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 	rw.Header().Set("X-Request-Id", id)
 	t, ok := parseTarget(r, h.opts.BaseDomain)
 	if !ok {
-		if upload != nil {
-			upload.abandon(rw.Header()) // nothing of this pod's own reads one
-		}
+		upload.closing(rw.Header()) // nothing of this pod's own reads one
 		if err := checkHost(r.Host); err != nil {
 			fault.Write(rw, r, fault.From(err))
 			return
@@ -125,7 +123,7 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 		return
 	}
 	x := &exchange{id: id, host: r.Host, target: t, body: upload}
-	w := newResponse(rw, r)
+	w := newResponse(rw, r, upload)
 	defer w.finish()
 	began := time.Now()
 	h.inFlight.enter()
@@ -273,11 +271,6 @@ func (h *Handler) answer(w *response, r *http.Request, res *http.Response, x *ex
 	dropForbiddenTrailers(res.Trailer)
 	res.Header.Del("X-Request-Id") // ours is set
 	h.locate(res.Header, x)
-	if x.body.unread() && r.ProtoMajor == 1 {
-		// What is left of the upload may never be read, and must not be taken for
-		// the next request.
-		w.Header().Set("Connection", "close")
-	}
 	if len(res.Trailer) > 0 && r.ProtoMajor == 1 {
 		// Over HTTP/1.1 only a chunked body has trailers (RFC 9112, section 7.1.2).
 		res.Header.Del("Content-Length")
@@ -317,9 +310,6 @@ func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
 	header := w.Header()
 	clear(header)
 	header.Set("X-Request-Id", x.id) // fault.Write repeats it in the body
-	if x.body.unread() && r.ProtoMajor == 1 {
-		header.Set("Connection", "close")
-	}
 	fault.Write(w, r, e)
 }
 

@@ -15,7 +15,8 @@ import (
 // too, because only here it is known where an event ends.
 type response struct {
 	http.ResponseWriter
-	clock *clock
+	clock  *clock
+	upload *body // nil = none
 
 	header  http.Header // of the final answer, until it is written
 	interim interim
@@ -38,8 +39,8 @@ type response struct {
 // ended an upgraded stream.
 const lingerHalfClosed = 5 * time.Second
 
-func newResponse(w http.ResponseWriter, r *http.Request) *response {
-	return &response{ResponseWriter: w, header: make(http.Header, 8), interim: interim{allowed: r.ProtoAtLeast(1, 1)}}
+func newResponse(w http.ResponseWriter, r *http.Request, upload *body) *response {
+	return &response{ResponseWriter: w, upload: upload, header: make(http.Header, 8), interim: interim{allowed: r.ProtoAtLeast(1, 1)}}
 }
 
 // Header is the response's own until it is written, because interim answers
@@ -74,6 +75,7 @@ func (w *response) WriteHeader(status int) {
 func (w *response) begin(status int) {
 	w.interim.end()
 	maps.Copy(w.ResponseWriter.Header(), w.header)
+	w.upload.closing(w.ResponseWriter.Header())
 	w.wroteHeader.Store(true)
 	w.status = status
 	w.firstByte = time.Now()

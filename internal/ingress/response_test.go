@@ -19,7 +19,7 @@ import (
 const comment = ": keep-alive\n\n"
 
 func eventStream(w http.ResponseWriter) *response {
-	r := newResponse(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	r := newResponse(w, httptest.NewRequest(http.MethodGet, "/", nil), nil)
 	r.events = true
 	return r
 }
@@ -149,7 +149,7 @@ func TestCommentsAndEventsTakeTurns(t *testing.T) {
 
 func TestResponseCounts(t *testing.T) {
 	rec := httptest.NewRecorder()
-	w := newResponse(rec, httptest.NewRequest(http.MethodGet, "/", nil))
+	w := newResponse(rec, httptest.NewRequest(http.MethodGet, "/", nil), nil)
 	w.Header().Set("X-Sum", "1")
 	if _, err := io.WriteString(w, "hello"); err != nil {
 		t.Fatal(err)
@@ -178,7 +178,7 @@ func TestUpgradedStreamIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		caller, ours := net.Pipe()
 		defer caller.Close()
-		w := newResponse(hijackable{httptest.NewRecorder(), ours}, httptest.NewRequest(http.MethodGet, "/", nil))
+		w := newResponse(hijackable{httptest.NewRecorder(), ours}, httptest.NewRequest(http.MethodGet, "/", nil), nil)
 		var cause error
 		w.clock = newClock(Timeouts{UpgradeIdle: 30 * time.Second}, nil, nil, func(err error) { cause = err; w.unblock() })
 		defer w.clock.stop()

@@ -22,4 +22,8 @@ var (
 
 	// ErrSlugTaken is a slug that another tunnel's claim has.
 	ErrSlugTaken = errors.New("slug is taken by another tunnel")
+
+	// ErrAway is a registry that can't be reached or gives no usable answer in
+	// time. What was asked of it may have happened or not.
+	ErrAway = errors.New("registry is away")
 )

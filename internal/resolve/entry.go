@@ -31,10 +31,11 @@ type times struct{ ttl, negative, stale, away time.Duration }
 
 // entry is what is known of one slug. It is never changed once it is shared.
 type entry struct {
-	id     tunnel.ID    // empty when the slug is unknown
-	reason *fault.Error // nil = active
-	end    time.Time    // of an active tunnel
-	seen   time.Time    // the last answer; zero = never one
+	id     tunnel.ID     // empty when the slug is unknown
+	reason *fault.Error  // nil = active
+	end    time.Time     // of an active tunnel
+	seen   time.Time     // the last answer; zero = never one
+	life   time.Duration // how long it is fresh, if shorter than usual; 0 = as usual
 
 	failed time.Time // the last question, if it got no answer
 	cause  error
@@ -43,7 +44,7 @@ type entry struct {
 // toEntry turns an answer of the source into an entry, or an error into the
 // reason why there is none.
 func toEntry(got tunnel.Resolution, err error, asked time.Time) (*entry, error) {
-	e := &entry{id: got.Tunnel, end: got.ExpiresAt, seen: asked}
+	e := &entry{id: got.Tunnel, end: got.ExpiresAt, seen: asked, life: got.Fresh}
 	if err == nil && got.Status != tunnel.StatusActive { // verdict looks at an active tunnel's end each time
 		err = got.Status.Err(got.ExpiresAt, asked)
 	}
@@ -71,6 +72,9 @@ func (e *entry) fresh(now time.Time, t times) bool {
 	ttl := t.ttl
 	if e.reason == errNotFound {
 		ttl = t.negative
+	}
+	if e.life > 0 {
+		ttl = min(ttl, e.life)
 	}
 	return !e.seen.IsZero() && now.Sub(e.seen) < ttl
 }

@@ -25,11 +25,24 @@ type Hub interface {
 	Wait(context.Context, tunnel.ID) (http.RoundTripper, error)
 }
 
+// Registry knows who holds a tunnel that is not linked here.
+type Registry interface {
+	// Owner returns the claim that is valid now. It must end with its context.
+	Owner(context.Context, tunnel.ID) (tunnel.Claim, bool, error)
+}
+
+// Options configure a Router. Hub and Registry are required.
+type Options struct {
+	Pod      tunnel.PodID
+	Hub      Hub
+	Registry Registry
+}
+
 // Router finds the way to a tunnel.
-type Router struct{ hub Hub }
+type Router struct{ opts Options }
 
 // New makes a Router.
-func New(hub Hub) *Router { return &Router{hub: hub} }
+func New(o Options) *Router { return &Router{opts: o} }
 
 // attempts bounds how often one request is handed to a link. Each further one
 // needs the proof that the last did not deliver.
@@ -37,11 +50,32 @@ const attempts = 3
 
 // Route returns the way to a tunnel. Its errors are *fault.Errors, or the
 // request context's cause.
-func (r *Router) Route(id tunnel.ID) http.RoundTripper { return way{hub: r.hub, id: id} }
+func (r *Router) Route(id tunnel.ID) http.RoundTripper { return way{Options: r.opts, id: id} }
 
 type way struct {
-	hub Hub
-	id  tunnel.ID
+	Options
+	id tunnel.ID
+}
+
+// find returns the link that gets the next attempt.
+func (w way) find(ctx context.Context) (http.RoundTripper, error) {
+	if next := w.Hub.Find(w.id); next != nil {
+		return next, nil
+	}
+	next, err := w.Hub.Wait(ctx, w.id)
+	if err == nil || ctx.Err() != nil {
+		return next, err
+	}
+	// The registry is asked last: a request whose link is known here never waits
+	// for it.
+	holder, held, lookup := w.Registry.Owner(ctx, w.id)
+	switch {
+	case lookup != nil:
+		return nil, fault.Wrap(fault.RegistryUnavailable, "The registry of tunnels can't be reached.", lookup)
+	case held && holder.Pod != w.Pod:
+		return nil, fault.New(fault.RelayUnavailable, "Another pod holds this tunnel, and there is no way to it.")
+	}
+	return nil, err
 }
 
 func (w way) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -54,15 +88,12 @@ func (w way) RoundTrip(req *http.Request) (*http.Response, error) {
 		req = &again
 	}
 	for attempt := 1; ; attempt++ {
-		next := w.hub.Find(w.id)
-		if next == nil {
-			var err error
-			if next, err = w.hub.Wait(req.Context(), w.id); err != nil {
-				if body != nil {
-					_ = body.Close()
-				}
-				return nil, err
+		next, err := w.find(req.Context())
+		if err != nil {
+			if body != nil {
+				_ = body.Close()
 			}
+			return nil, err
 		}
 		if body != nil {
 			body.lend()

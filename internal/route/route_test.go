@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -103,7 +104,7 @@ func TestRepeat(t *testing.T) {
 				tried := 0
 				h := fakeHub{find: func() http.RoundTripper { tried++; return row.tries[tried-1] }}
 				req, body := request(t, withBody)
-				res, err := route.New(h).Route("t").RoundTrip(req)
+				res, err := route.New(route.Options{Pod: "here", Hub: h, Registry: owner{}}).Route("t").RoundTrip(req)
 				if !errors.Is(err, row.want) || tried != row.tried {
 					t.Fatalf("%v after %d tries, want %v after %d", err, tried, row.want, row.tried)
 				}
@@ -147,7 +148,7 @@ func TestNoRepeatOfAReadBody(t *testing.T) {
 	tried := 0
 	h := fakeHub{find: func() http.RoundTripper { tried++; return failsAfterAByte(unseen) }}
 	req, body := request(t, true)
-	if _, err := route.New(h).Route("t").RoundTrip(req); !errors.Is(err, unseen) || tried != 1 {
+	if _, err := route.New(route.Options{Pod: "here", Hub: h, Registry: owner{}}).Route("t").RoundTrip(req); !errors.Is(err, unseen) || tried != 1 {
 		t.Errorf("%v after %d tries", err, tried)
 	}
 	if body.closed != 1 {
@@ -165,7 +166,7 @@ func TestUploadOutlivesTheAnswer(t *testing.T) {
 		})
 	}}
 	req, body := request(t, true)
-	if _, err := route.New(h).Route("t").RoundTrip(req); err != nil {
+	if _, err := route.New(route.Options{Pod: "here", Hub: h, Registry: owner{}}).Route("t").RoundTrip(req); err != nil {
 		t.Fatal(err)
 	}
 	if body.closed != 0 {
@@ -197,7 +198,7 @@ func TestWait(t *testing.T) {
 				wait: func(context.Context) (http.RoundTripper, error) { waited++; return row.next, row.err },
 			}
 			req, body := request(t, true)
-			res, err := route.New(h).Route("t").RoundTrip(req)
+			res, err := route.New(route.Options{Pod: "here", Hub: h, Registry: owner{}}).Route("t").RoundTrip(req)
 			if !errors.Is(err, row.err) || waited != 1 {
 				t.Fatalf("%v after %d waits, want %v", err, waited, row.err)
 			}
@@ -223,7 +224,45 @@ func TestRepeatWaits(t *testing.T) {
 		wait: func(context.Context) (http.RoundTripper, error) { return try(answers), nil },
 	}
 	req, body := request(t, true)
-	if _, err := route.New(h).Route("t").RoundTrip(req); err != nil || body.closed != 1 {
+	if _, err := route.New(route.Options{Pod: "here", Hub: h, Registry: owner{}}).Route("t").RoundTrip(req); err != nil || body.closed != 1 {
 		t.Errorf("%v, body closed %d times", err, body.closed)
+	}
+}
+
+// owner is a registry that gives one answer.
+type owner struct {
+	claim tunnel.Claim
+	err   error
+}
+
+func (o owner) Owner(context.Context, tunnel.ID) (tunnel.Claim, bool, error) {
+	return o.claim, o.claim.Pod != "", o.err
+}
+
+// What a caller is told of a tunnel that is not linked here depends on who
+// holds it, if anybody can say.
+func TestNotLinkedHere(t *testing.T) {
+	tests := []struct {
+		name  string
+		owner owner
+		want  fault.Code
+	}{
+		{"held by nobody", owner{}, fault.TunnelOffline},
+		{"held here, by a link that is gone", owner{claim: tunnel.Claim{Pod: "here"}}, fault.TunnelOffline},
+		{"held elsewhere", owner{claim: tunnel.Claim{Pod: "there"}}, fault.RelayUnavailable},
+		{"nobody can say", owner{err: errPlain}, fault.RegistryUnavailable},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := fakeHub{
+				find: func() http.RoundTripper { return nil },
+				wait: func(context.Context) (http.RoundTripper, error) { return nil, offline },
+			}
+			req := httptest.NewRequest(http.MethodGet, "/", nil)
+			_, err := route.New(route.Options{Pod: "here", Hub: h, Registry: tt.owner}).Route("t").RoundTrip(req)
+			if got := fault.From(err).Code; got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
 	}
 }

@@ -73,6 +73,7 @@ type Resolution struct {
 	Tunnel    ID
 	Status    Status
 	ExpiresAt time.Time
+	Fresh     time.Duration // how long it may be used unasked; 0 = as long as usual
 }
 
 // Grant is the permission that a link was opened with. It is immutable: a

@@ -6,6 +6,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -26,6 +27,14 @@ const patience = 30 * time.Second
 var binary string // the program under test, built with the race detector
 
 func TestMain(m *testing.M) {
+	// These tests wait for processes and clocks more than they work, so more of
+	// them than there are cores run at once, unless the command line says how many.
+	flag.Parse()
+	parallel := false
+	flag.Visit(func(f *flag.Flag) { parallel = parallel || f.Name == "test.parallel" })
+	if !parallel {
+		_ = flag.Set("test.parallel", "6")
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "bindu-edge-e2e")
 		if err != nil {
@@ -153,6 +162,22 @@ func (p *process) signal(s syscall.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
 		p.t.Fatal(err)
+	}
+	if s == syscall.SIGSTOP {
+		// Every thread has to stop, and that takes a moment.
+		eventually(p.t, p.name+" is stopped", func() bool {
+			threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			for _, name := range threads {
+				text, err := os.ReadFile(name)
+				if _, state, ok := strings.Cut(string(text), ") "); err == nil && ok && state[0] != 'T' {
+					return false
+				}
+			}
+			return true
+		})
 	}
 }
 

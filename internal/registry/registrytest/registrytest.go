@@ -57,6 +57,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("agrees with the model", func(t *testing.T) { agreesWithModel(t, h) })
 	if h.Lapse != nil {
 		t.Run("a lapsed claim is free", func(t *testing.T) { lapsedIsFree(t, h) })
+		t.Run("a lapsed claim comes back", func(t *testing.T) { lapsedComesBack(t, h) })
 	}
 }
 
@@ -222,4 +223,28 @@ func lapsedIsFree(t *testing.T, h Harness) {
 	mustClaim(t, r, claimOf("a", "alive", "s3", ""), "")
 	wantOwner(t, r, "a", claimOf("a", "alive", "s3", ""))
 	wantIs(t, "Refresh by the lapsed", r.Refresh(t.Context(), dead), registry.ErrLost)
+
+	// Nothing that the dead left behind is in anybody's way, or is inherited.
+	wantIs(t, "BindSlug of a lapsed claim's slug", r.BindSlug(t.Context(), "slug", alive), nil)
+	wantSlug(t, r, "slug", "b")
+	wantIs(t, "Release by the lapsed", r.Release(t.Context(), dead), nil)
+	wantOwner(t, r, "a", claimOf("a", "alive", "s3", ""))
+}
+
+// A pod that was only asleep finds its claims again, if nobody else has them.
+func lapsedComesBack(t *testing.T, h Harness) {
+	r := h.New(t)
+	back, gone := claimOf("a", "dead", "s1", "i"), claimOf("b", "dead", "s2", "i")
+	mustClaim(t, r, back, "")
+	mustClaim(t, r, gone, "")
+	h.Lapse(t, r, "dead")
+	other := claimOf("b", "alive", "s3", "j")
+	if prev, err := r.Claim(t.Context(), other, ""); err != nil || prev != (tunnel.Claim{}) {
+		t.Errorf("Claim of a lapsed tunnel displaced %+v, %v: nobody held it", prev, err)
+	}
+	mustClaim(t, r, back, "")
+	wantOwner(t, r, "a", back)
+	_, err := r.Claim(t.Context(), claimOf("b", "dead", "s2", "k"), "")
+	wantIs(t, "Claim of what went to another", err, registry.ErrHeld)
+	wantOwner(t, r, "b", other)
 }

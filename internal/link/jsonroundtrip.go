@@ -1,0 +1,145 @@
+package link
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/wire"
+)
+
+// RoundTrip sends one request to the agent, when all of its body is read, and
+// returns the answer when all of that is there. It follows H2.RoundTrip's rules
+// but for these: an upgrade can't be carried (upgrade_unsupported); a request
+// whose message would be larger than MaxMessage fails with request_too_large,
+// before its body is read if its length says so; trailers are dropped both
+// ways; an answer that can't be used is bad_agent_response.
+//
+// WroteRequest of the context's httptrace is called when the message has gone
+// out. An answer must be closed, as always: until then a compressed one counts
+// against the pod's memory.
+func (l *JSON) RoundTrip(req *http.Request) (*http.Response, error) {
+	defer closeBody(req)
+	if len(req.Header["Upgrade"]) > 0 {
+		return nil, fault.New(fault.UpgradeUnsupported, "The agent of this tunnel takes whole requests only. Agents that speak bindu.h2 take upgrades.")
+	}
+	select {
+	case <-l.leaving: // before the body is read for nothing
+		return nil, l.refusal()
+	default:
+	}
+	ctx := req.Context()
+	id := newRequestID()
+	message := messages.Get().(*[]byte)
+	encoded, err := encodeRequest((*message)[:0], req, id, l.opts.MaxMessage)
+	if err != nil {
+		messages.Put(message)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	*message = encoded
+	out, call, ok := l.send(id, message)
+	if !ok {
+		putBuffer(&messages, message)
+		return nil, l.refusal()
+	}
+	defer l.forget(id, out)
+	wrote := sync.OnceFunc(func() {
+		if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.WroteRequest != nil {
+			trace.WroteRequest(httptrace.WroteRequestInfo{})
+		}
+	})
+	sent := out.sent
+	for {
+		select {
+		case <-sent:
+			sent = nil
+			wrote()
+		case a := <-call:
+			wrote()
+			return l.answered(req, a)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-l.done:
+			select {
+			case a := <-call: // it was faster
+				wrote()
+				return l.answered(req, a)
+			default:
+			}
+			if !l.begun(out) {
+				return nil, l.refusal()
+			}
+			return nil, fault.Wrap(fault.LinkLost, "The agent's connection was lost while it worked on the request.", l.Err())
+		}
+	}
+}
+
+// refusal is the error of a request that was not handed over.
+func (l *JSON) refusal() error {
+	select {
+	case <-l.done:
+		return notDelivered("The agent's connection has just ended.", l.Err())
+	default:
+		return notDelivered("The agent is leaving this connection.", nil)
+	}
+}
+
+// answered makes the caller's response of the agent's.
+func (l *JSON) answered(req *http.Request, a answer) (*http.Response, error) {
+	if !a.compressed {
+		return a.response(req)
+	}
+	plain, release, err := l.opts.Inflater.inflate(req.Context(), a.data)
+	if err != nil {
+		if req.Context().Err() != nil {
+			return nil, context.Cause(req.Context())
+		}
+		return nil, badAnswer("The agent answered with compressed data that can't be read.", err)
+	}
+	res, err := unpacked(req, a.id, plain)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	res.Body = &releasingBody{ReadCloser: res.Body, release: release}
+	return res, nil
+}
+
+// unpacked reads what a compressed response held: a full response to the same
+// request.
+func unpacked(req *http.Request, id string, plain []byte) (*http.Response, error) {
+	kind, inner, bad := parseMessage(plain)
+	switch {
+	case bad != nil:
+		return nil, badAnswer("The agent answered with compressed data that is no response.", bad)
+	case kind != wire.TypeResponse || inner.id != id || inner.compressed:
+		return nil, badAnswer("The agent answered with compressed data that is no response to this request.", nil)
+	}
+	return inner.response(req)
+}
+
+// releasingBody gives back the memory that counted as its own.
+type releasingBody struct {
+	io.ReadCloser
+	release func()
+}
+
+func (b *releasingBody) Close() error {
+	b.release()
+	return b.ReadCloser.Close()
+}
+
+// newRequestID is 128 random bits: an agent can't answer what it was not asked.
+func newRequestID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
+}

@@ -1,0 +1,235 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/getbindu/bindu-edge/internal/registry"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// Claim takes the tunnel for c when it is free, already c's session's, held by
+// a pod whose lease has lapsed, by the same agent process (the same Instance,
+// not empty), or by the session named by replacing (not empty), which the
+// caller has found silent. It returns the claim of another session that was
+// displaced, if any. Otherwise it returns the holder's claim and
+// registry.ErrHeld. From then on Run keeps the claim until Release. A Claim
+// that failed otherwise is undone if it has happened nevertheless.
+func (r *Registry) Claim(ctx context.Context, c tunnel.Claim, replacing string) (tunnel.Claim, error) {
+	if err := r.check(c); err != nil {
+		return tunnel.Claim{}, fmt.Errorf("claim tunnel: %w", err)
+	}
+	attempt := r.book.begin(c)
+	var unsent bool // ask calls settle itself then, before it returns
+	v, err := ask(ctx, r, question{
+		timeout: r.opts.Timeout,
+		settle: func(sent bool, err error) {
+			switch {
+			case !sent:
+				unsent = true
+				r.book.refused(attempt)
+			case err != nil:
+				r.book.unclear(attempt, time.Now())
+				r.poke()
+			}
+		},
+	}, func(ctx context.Context) (verdict, error) {
+		v, err := r.run(ctx, claimScript, c, replacing)
+		switch {
+		case err != nil:
+		case v.what == verdictHeld:
+			r.book.refused(attempt)
+		case r.book.taken(attempt, v.holder, time.Now()):
+			r.poke()
+		}
+		return v, err
+	})
+	switch {
+	case err != nil:
+		if !unsent {
+			r.book.abandon(attempt, time.Now())
+			r.poke()
+		}
+		return tunnel.Claim{}, fmt.Errorf("claim tunnel: %w", err)
+	case v.what == verdictHeld:
+		return v.holder, fmt.Errorf("claim tunnel: %w", registry.ErrHeld)
+	}
+	return v.holder, nil
+}
+
+// Refresh renews c if its session still holds the tunnel, else it fails with
+// registry.ErrLost. Run does as much by itself, and more.
+func (r *Registry) Refresh(ctx context.Context, c tunnel.Claim) error {
+	if err := r.check(c); err != nil {
+		return fmt.Errorf("refresh claim: %w", err)
+	}
+	v, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
+		return r.run(ctx, refreshScript, c, "", "")
+	})
+	if err == nil && v.what == verdictHeld {
+		err = registry.ErrLost
+	}
+	if err != nil {
+		return fmt.Errorf("refresh claim: %w", err)
+	}
+	return nil
+}
+
+// Release frees the tunnel and its slug if c's session holds it, and does
+// nothing otherwise: a late goodbye is no error. If Redis can't be reached the
+// error wraps registry.ErrAway, and the claim is given up all the same: Run
+// does not restore it, and removes it once Redis is back.
+func (r *Registry) Release(ctx context.Context, c tunnel.Claim) error {
+	if err := r.check(c); err != nil {
+		return fmt.Errorf("release claim: %w", err)
+	}
+	turn := r.book.leave(c, time.Now())
+	_, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
+		v, err := r.run(ctx, releaseScript, c)
+		if err == nil {
+			r.book.gone(c, turn)
+		}
+		return v, err
+	})
+	if err != nil {
+		r.poke()
+		return fmt.Errorf("release claim: %w", err)
+	}
+	return nil
+}
+
+// BindSlug gives the tunnel of c a slug for as long as it is held, in place of
+// the one that it had. It refuses with registry.ErrLost when c does not hold
+// the tunnel, and with registry.ErrSlugTaken when another tunnel has the slug.
+func (r *Registry) BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error {
+	if err := r.check(c); err != nil {
+		return fmt.Errorf("bind slug: %w", err)
+	}
+	if _, err := tunnel.ParseSlug(string(slug)); err != nil {
+		return fmt.Errorf("bind slug: %w", err)
+	}
+	v, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
+		v, err := r.run(ctx, bindScript, c, string(slug))
+		if err == nil && v.what == verdictOwn {
+			r.book.bind(c, slug)
+		}
+		return v, err
+	})
+	switch {
+	case err != nil:
+	case v.what == verdictHeld:
+		err = registry.ErrLost
+	case v.what == verdictTaken:
+		err = registry.ErrSlugTaken
+	}
+	if err != nil {
+		return fmt.Errorf("bind slug: %w", err)
+	}
+	return nil
+}
+
+// Owner says who holds a tunnel, if anybody does whose pod's lease stands.
+func (r *Registry) Owner(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error) {
+	e, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (entry, error) {
+		return r.entry(ctx, id)
+	})
+	if err != nil {
+		return tunnel.Claim{}, false, fmt.Errorf("owner of tunnel: %w", err)
+	}
+	return e.claim, e.claim.Session != "", nil
+}
+
+// Peer says where a pod can be dialled, if its lease stands. The address is
+// empty when the pod takes no calls.
+func (r *Registry) Peer(ctx context.Context, pod tunnel.PodID) (address string, ok bool, err error) {
+	type peer struct {
+		address string
+		ok      bool
+	}
+	p, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (peer, error) {
+		address, ok, err := r.get(ctx, podKey(pod))
+		return peer{address, ok}, err
+	})
+	if err != nil {
+		return "", false, fmt.Errorf("address of pod: %w", err)
+	}
+	return p.address, p.ok, nil
+}
+
+// Slug says which held tunnel was given the slug with BindSlug, if one was.
+func (r *Registry) Slug(ctx context.Context, slug tunnel.Slug) (tunnel.ID, bool, error) {
+	if _, err := tunnel.ParseSlug(string(slug)); err != nil {
+		return "", false, nil
+	}
+	id, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (tunnel.ID, error) {
+		name, ok, err := r.get(ctx, slugKey(slug))
+		if err != nil || !ok {
+			return "", err
+		}
+		e, err := r.entry(ctx, tunnel.ID(name))
+		if err != nil || e.slug != slug {
+			return "", err
+		}
+		return e.claim.Tunnel, nil
+	})
+	if err != nil {
+		return "", false, fmt.Errorf("tunnel of slug: %w", err)
+	}
+	return id, id != "", nil
+}
+
+// entry is what Redis says of a tunnel; zero when nobody validly holds it.
+type entry struct {
+	claim tunnel.Claim
+	slug  tunnel.Slug
+}
+
+// entry asks twice, in simple commands that a client-side cache could answer.
+// Between the two the claim may change: then the answer was true a moment ago.
+func (r *Registry) entry(ctx context.Context, id tunnel.ID) (entry, error) {
+	fields, err := r.client.Do(ctx, r.client.B().Hmget().Key(claimKey(id)).Field("pod", "session", "instance", "slug").Build()).ToArray()
+	if err != nil {
+		return entry{}, err
+	}
+	var words [4]string
+	for i := range words {
+		if words[i], err = fields[i].ToString(); err != nil && !rueidis.IsRedisNil(err) {
+			return entry{}, err
+		}
+	}
+	if words[0] == "" || words[1] == "" {
+		return entry{}, nil
+	}
+	_, leased, err := r.get(ctx, podKey(tunnel.PodID(words[0])))
+	if err != nil || !leased {
+		return entry{}, err
+	}
+	return entry{
+		claim: tunnel.Claim{Tunnel: id, Pod: tunnel.PodID(words[0]), Session: words[1], Instance: words[2]},
+		slug:  tunnel.Slug(words[3]),
+	}, nil
+}
+
+func (r *Registry) get(ctx context.Context, name string) (value string, ok bool, err error) {
+	value, err = r.client.Do(ctx, r.client.B().Get().Key(name).Build()).ToString()
+	if rueidis.IsRedisNil(err) {
+		return "", false, nil
+	}
+	return value, err == nil, err
+}
+
+func (r *Registry) run(ctx context.Context, script *rueidis.Lua, c tunnel.Claim, more ...string) (verdict, error) {
+	call := r.call(c, more...)
+	return parseVerdict(c.Tunnel, script.Exec(ctx, r.client, call.Keys, call.Args))
+}
+
+// poke tells Run that a claim has to be released.
+func (r *Registry) poke() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,186 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/getbindu/bindu-edge/internal/registry"
+)
+
+const (
+	// One attempt to connect. Short, so that a Redis that is back is found soon
+	// even when the attempts before it went nowhere.
+	dialTimeout = time.Second
+	// How often an idle connection is tried. One that is dead and does not know
+	// it is given up after this and Options.Timeout.
+	pingEvery = time.Second
+	// Scripts and answers are small; rueidis would take half a megabyte for each.
+	bufferSize = 64 << 10
+)
+
+// dialer opens connections and counts them: a new one may lead to a Redis that
+// has forgotten everything.
+type dialer struct {
+	open  atomic.Bool // false while New runs, which must not connect
+	count atomic.Int64
+}
+
+var errNotYet = errors.New("not connected yet")
+
+func (d *dialer) dial(ctx context.Context, addr string, nd *net.Dialer, config *tls.Config) (net.Conn, error) {
+	if !d.open.Load() {
+		return nil, errNotYet
+	}
+	d.count.Add(1)
+	if config == nil {
+		return nd.DialContext(ctx, "tcp", addr)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout) // the TLS handshake included
+	defer cancel()
+	return (&tls.Dialer{NetDialer: nd, Config: config}).DialContext(ctx, "tcp", addr)
+}
+
+func connect(o Options, d *dialer) (rueidis.Client, error) {
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress: []string{net.JoinHostPort(o.Host, strconv.Itoa(o.Port))},
+		SelectDB:    o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLS,
+		ClientName: "bindu-edge", ClientSetInfo: rueidis.DisableClientSetInfo,
+		DialCtxFn: d.dial,
+		Dialer:    net.Dialer{Timeout: dialTimeout, KeepAlive: pingEvery},
+
+		ForceSingleClient:   true, // one primary; also: a client comes back though it could not dial
+		PipelineMultiplex:   -1,   // one connection, so that what is sent later happens later
+		AlwaysPipelining:    true, // reads when idle too, and so notices a Redis that went away
+		DisableCache:        true, // no reader wants it yet
+		DisableRetry:        true, // deadlines are short; who asks may ask again
+		ConnWriteTimeout:    o.Timeout,
+		ReadBufferEachConn:  bufferSize,
+		WriteBufferEachConn: bufferSize,
+	})
+	if client == nil {
+		return nil, err
+	}
+	if err != nil && !errors.Is(err, errNotYet) {
+		client.Close()
+		return nil, err
+	}
+	d.open.Store(true)
+	return client, nil
+}
+
+// question is how to ask.
+type question struct {
+	timeout time.Duration
+	insist  bool // ask although Redis is known to be away
+
+	// settle is told what came of it, also when whoever asked has left: sent is
+	// false if Redis can't have heard the question.
+	settle func(sent bool, err error)
+}
+
+// ask runs send in a goroutine of its own and waits for it, for ctx or for the
+// timeout. The goroutine is needed because rueidis looks at no context while it
+// connects or while its queue is full; it lasts little longer than the timeout,
+// there are at most maxQuestions, and Close waits for them. send does not end
+// with ctx: what is on its way to Redis can't be called back, so its answer is
+// wanted even if the one who asked has left.
+func ask[T any](ctx context.Context, r *Registry, q question, send func(context.Context) (T, error)) (T, error) {
+	var none T
+	settle := q.settle
+	if settle == nil {
+		settle = func(bool, error) {}
+	}
+	if err := r.admit(ctx, q); err != nil {
+		settle(false, err)
+		return none, err
+	}
+	type answer struct {
+		value T
+		err   error
+	}
+	answers := make(chan answer, 1)
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), q.timeout)
+	go func() {
+		defer r.running.Done()
+		defer func() { <-r.slots }()
+		defer cancel()
+		value, err := send(detached)
+		err = r.heard(err)
+		settle(true, err)
+		answers <- answer{value, err}
+	}()
+	select {
+	case a := <-answers:
+		return a.value, a.err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	case <-detached.Done():
+	}
+	select { // both may have been ready
+	case a := <-answers:
+		return a.value, a.err
+	default:
+		return none, fmt.Errorf("%w: no answer within %v", registry.ErrAway, q.timeout)
+	}
+}
+
+// admit takes a slot, and counts the goroutine that will have it as running.
+func (r *Registry) admit(ctx context.Context, q question) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !q.insist && !r.gate.admits(time.Now()) {
+		return fmt.Errorf("%w: it did not answer a moment ago", registry.ErrAway)
+	}
+	select {
+	case r.slots <- struct{}{}:
+	default:
+		wait := time.NewTimer(q.timeout)
+		defer wait.Stop()
+		select {
+		case r.slots <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-wait.C:
+			return fmt.Errorf("%w: %d questions are under way", registry.ErrAway, maxQuestions)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		<-r.slots
+		return fmt.Errorf("%w: this pod has said goodbye to it", registry.ErrAway)
+	}
+	r.running.Add(1)
+	return nil
+}
+
+// direct is ask for Run and Close, which are nobody's deadline.
+func (r *Registry) direct(ctx context.Context, send func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
+	defer cancel()
+	return r.heard(send(ctx))
+}
+
+// heard puts what rueidis says into the registry's words, and notes whether
+// Redis answered. A missing key is no failure.
+func (r *Registry) heard(err error) error {
+	if err == nil || rueidis.IsRedisNil(err) {
+		r.gate.answered()
+		return nil
+	}
+	if _, spoke := rueidis.IsRedisErr(err); spoke {
+		r.gate.answered()
+	} else if !errors.Is(err, context.Canceled) {
+		r.gate.failed(time.Now())
+	}
+	return fmt.Errorf("%w: %w", registry.ErrAway, err)
+}

@@ -1,0 +1,191 @@
+package redis
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// Who may delete or change a registry entry? Only the session that is written
+// in it, and whoever takes over from it by the rules of claimScript. Each
+// script is one such decision, and Redis runs nothing else meanwhile. They
+// build some key names themselves, which a Redis Cluster would not allow.
+//
+//	tunnel:{tunnel_id}     the owner's pod id, for those who know no claims
+//	claim:{tunnel_id}      hash: pod, session, instance; slug if one is bound to it
+//	pod:{pod_id}           the pod's peer address; while it stands, its claims do
+//	pod:{pod_id}:tunnels   set of tunnel ids
+//	slug:{slug}            tunnel id
+//
+// A `tunnel:` without a `claim:` has no session and no lease: it counts as
+// lapsed, and is overwritten. Every script may run twice without harm.
+
+// shared is what scripts know of claims. KEYS and ARGV are those of call.
+const shared = `
+local claim, tunnel = KEYS[1], KEYS[2]
+local id, session = ARGV[1], ARGV[2]
+
+local function holder(of)
+  local h = redis.call('HMGET', 'claim:' .. of, 'pod', 'session', 'instance', 'slug')
+  return { pod = h[1], session = h[2], instance = h[3] or '', slug = h[4] }
+end
+
+-- A claim is valid only while the lease of its pod stands, whatever its own TTL.
+local function valid(h)
+  return h.pod and h.session and redis.call('EXISTS', 'pod:' .. h.pod) == 1
+end
+
+-- The slug may be another tunnel's by now.
+local function drop_slug(slug)
+  if slug and redis.call('GET', 'slug:' .. slug) == id then redis.call('DEL', 'slug:' .. slug) end
+end
+
+-- Bound is a slug that the claim of its tunnel names too, and only if that is
+-- valid. Any other 'slug:' is an answer somebody remembered, or a leftover.
+local function taken(slug)
+  local other = redis.call('GET', 'slug:' .. slug)
+  if not other or other == id then return false end
+  local h = holder(other)
+  return h.slug == slug and valid(h)
+end
+
+local function told(verdict, h)
+  return { verdict, h.pod or '', h.session or '', h.instance or '' }
+end
+`
+
+// write puts a claim of this session down, whole, and renews the pod's lease
+// with it: a claim without a lease would be nobody's. slug may be false.
+const write = `
+local function write(old, pod, instance, slug)
+  local ttl, lease_ttl, address = ARGV[5], ARGV[6], ARGV[7]
+  local set = 'pod:' .. pod .. ':tunnels'
+  if old.pod and old.pod ~= pod then
+    redis.call('SREM', 'pod:' .. old.pod .. ':tunnels', id)
+  end
+  redis.call('DEL', claim)
+  redis.call('HSET', claim, 'pod', pod, 'session', session, 'instance', instance)
+  redis.call('PEXPIRE', claim, ttl)
+  redis.call('SET', tunnel, pod, 'PX', ttl)
+  if slug and not taken(slug) then
+    redis.call('HSET', claim, 'slug', slug)
+    redis.call('SET', 'slug:' .. slug, id, 'PX', ttl)
+  end
+  redis.call('SADD', set, id)
+  redis.call('PEXPIRE', set, lease_ttl)
+  redis.call('SET', 'pod:' .. pod, address, 'PX', lease_ttl)
+end
+`
+
+// claimScript takes a tunnel that is free, that this session has already, or
+// that may be taken over: from the same agent process (instance), from the
+// session that was found silent (ARGV[8]), and from a pod whose lease lapsed.
+// A slug stays with a tunnel as long as somebody validly holds that.
+var claimScript = rueidis.NewLuaScript(shared + write + `
+local pod, instance, replacing = ARGV[3], ARGV[4], ARGV[8]
+local old = holder(id)
+if old.session == session then
+  write(old, pod, instance, old.slug)
+  return told('own', {})
+end
+if not valid(old) then
+  drop_slug(old.slug)
+  write(old, pod, instance, false)
+  return told('free', {})
+end
+if (instance ~= '' and old.instance == instance) or (replacing ~= '' and old.session == replacing) then
+  write(old, pod, instance, old.slug)
+  return told('taken over', old)
+end
+return told('held', old)
+`)
+
+// refreshScript renews the claim of the session that holds it. With ARGV[8] =
+// 'restore' it also puts back one that Redis has forgotten, or that lapsed; it
+// never takes over, since a tunnel that went to another pod meanwhile is that
+// one's. ARGV[9] is the slug that the pod remembers, or empty.
+var refreshScript = rueidis.NewLuaScript(shared + write + `
+local restore, remembered = ARGV[8] == 'restore', ARGV[9]
+local old = holder(id)
+local own = old.session == session
+if not own and (valid(old) or not restore) then return told('held', old) end
+if own then
+  write(old, old.pod, old.instance, old.slug or (remembered ~= '' and remembered))
+else
+  drop_slug(old.slug)
+  write(old, ARGV[3], ARGV[4], remembered ~= '' and remembered)
+end
+return told(own and 'own' or 'free', {})
+`)
+
+// releaseScript is compare-and-delete by session: a late goodbye removes
+// nothing of a newer one.
+var releaseScript = rueidis.NewLuaScript(shared + `
+local old = holder(id)
+if old.session ~= session then return told('held', old) end
+drop_slug(old.slug)
+redis.call('DEL', claim, tunnel)
+redis.call('SREM', 'pod:' .. old.pod .. ':tunnels', id)
+return told('own', {})
+`)
+
+// bindScript gives the tunnel of a claim the slug ARGV[8] in place of its old one.
+var bindScript = rueidis.NewLuaScript(shared + `
+local slug, ttl = ARGV[8], ARGV[5]
+local old = holder(id)
+if old.session ~= session then return told('held', old) end
+if taken(slug) then return told('taken', {}) end
+if old.slug ~= slug then drop_slug(old.slug) end
+redis.call('HSET', claim, 'slug', slug)
+redis.call('SET', 'slug:' .. slug, id, 'PX', ttl)
+return told('own', {})
+`)
+
+// The verdicts of the scripts.
+const (
+	verdictOwn       = "own"        // this session had it already
+	verdictFree      = "free"       // nobody held it validly
+	verdictTakenOver = "taken over" // from the holder that is told
+	verdictHeld      = "held"       // by the holder that is told, if any; nothing was changed
+	verdictTaken     = "taken"      // the slug, by another tunnel
+)
+
+// verdict is what a script answered.
+type verdict struct {
+	what   string
+	holder tunnel.Claim
+}
+
+func parseVerdict(id tunnel.ID, res rueidis.RedisResult) (verdict, error) {
+	words, err := res.AsStrSlice()
+	if err != nil {
+		return verdict{}, err
+	}
+	v := verdict{what: words[0]} // our own scripts: four words, always
+	if words[2] != "" {
+		v.holder = tunnel.Claim{Tunnel: id, Pod: tunnel.PodID(words[1]), Session: words[2], Instance: words[3]}
+	}
+	return v, nil
+}
+
+// call is one run of a script for a claim.
+func (r *Registry) call(c tunnel.Claim, more ...string) rueidis.LuaExec {
+	return rueidis.LuaExec{
+		Keys: []string{claimKey(c.Tunnel), tunnelKey(c.Tunnel)},
+		Args: append([]string{
+			string(c.Tunnel), c.Session, string(c.Pod), c.Instance,
+			milliseconds(r.opts.TTL), milliseconds(r.opts.PodLease), r.opts.PeerAddress,
+		}, more...),
+	}
+}
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1), 10) }
+
+func tunnelKey(id tunnel.ID) string         { return "tunnel:" + string(id) }
+func claimKey(id tunnel.ID) string          { return "claim:" + string(id) }
+func podKey(pod tunnel.PodID) string        { return "pod:" + string(pod) }
+func podTunnelsKey(pod tunnel.PodID) string { return "pod:" + string(pod) + ":tunnels" }
+func slugKey(slug tunnel.Slug) string       { return "slug:" + string(slug) }
