@@ -76,8 +76,8 @@ func Local(target string, o LocalOptions) (http.Handler, error) {
 			Protocols:              protocols,
 			DisableCompression:     true,
 			MaxIdleConns:           1024,
-			MaxIdleConnsPerHost:    1024, // the default of 2 would open a connection for nearly every request
-			IdleConnTimeout:        30 * time.Second,
+			MaxIdleConnsPerHost:    1024,            // the default of 2 would open a connection for nearly every request
+			IdleConnTimeout:        4 * time.Second, // common servers close at 5, and a request could meet that
 			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: wire.MaxLocalHeader / 2, // the guard counts 32 bytes more a field
 		},
@@ -125,6 +125,15 @@ func (l *local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type lastHeader struct {
 	http.ResponseWriter
 	last bool
+}
+
+// WriteHeader keeps net/http from guessing a Content-Type that the local server
+// did not give.
+func (w *lastHeader) WriteHeader(status int) {
+	if _, told := w.Header()["Content-Type"]; !told && status >= 200 {
+		w.Header()["Content-Type"] = nil
+	}
+	w.ResponseWriter.WriteHeader(status)
 }
 
 // FlushError is how http.ResponseController flushes.

@@ -3,9 +3,13 @@ package agent_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/getbindu/bindu-edge/agent"
 )
@@ -77,4 +81,41 @@ func TestNewRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An edge that accepts the link and then says nothing is not taken for alive.
+func TestSilentEdge(t *testing.T) {
+	t.Parallel()
+	var handshakes atomic.Int32
+	again := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"bindu.h2"}})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = ws.CloseNow() }()
+		if handshakes.Add(1) == 2 {
+			close(again)
+		}
+		_, _, _ = ws.Read(r.Context()) // never answers
+	}))
+	defer server.Close()
+	a, err := agent.New(agent.Options{
+		Edge: server.URL, TunnelID: "t", Token: "x", Handler: http.NotFoundHandler(),
+		PingInterval: 20 * time.Millisecond, PingTimeout: 20 * time.Millisecond, ShutdownTimeout: time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = a.Run(ctx) })
+	select {
+	case <-again: // it gave up on the first link and came again
+	case <-time.After(20 * time.Second):
+		t.Error("the agent waits for ever")
+	}
+	stop()
+	running.Wait()
 }

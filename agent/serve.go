@@ -55,7 +55,7 @@ func (a *Agent) serve(conn *wsconn.Conn) *h2Session {
 			PingTimeout:                   a.opts.PingTimeout,
 		},
 	}
-	listener := &oneConn{conn: conn, closed: make(chan struct{})}
+	listener := &oneConn{conn: newAwaited(conn, a.opts.PingInterval+a.opts.PingTimeout), closed: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		_ = s.server.Serve(listener) // ends with the listener, which says no more than that
@@ -144,6 +144,23 @@ func (r *running) wait(timeout time.Duration) {
 	case <-idle:
 	case <-t.C:
 	}
+}
+
+// awaited ends the link when the edge never begins to speak: HTTP/2's heartbeat
+// starts only with its first frame.
+type awaited struct {
+	net.Conn
+	patience *time.Timer
+}
+
+func newAwaited(conn net.Conn, patience time.Duration) *awaited {
+	return &awaited{conn, time.AfterFunc(patience, func() { _ = conn.Close() })}
+}
+
+func (c *awaited) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.patience.Stop()
+	return n, err
 }
 
 // oneConn is a listener that accepts the one connection it was made with.

@@ -89,6 +89,7 @@ func (c *devCmd) Run(ctx context.Context, p *process) error {
 // nothing is lost: first the edge, whose goodbye the agent hears.
 func (c *devCmd) serve(ctx context.Context, cfg config.Edge, listener net.Listener, target *url.URL, shown *expose) error {
 	logger := slog.New(shown.display.LogHandler(max(c.LogLevel, slog.LevelWarn)))
+	catchLog(logger)
 	plane, err := control.New(control.Options{Store: memory.New(memory.Options{}), Logger: logger})
 	if err != nil {
 		return err

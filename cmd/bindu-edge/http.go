@@ -73,6 +73,7 @@ func (c *httpCmd) Run(ctx context.Context, p *process) error {
 	if screen {
 		logger = slog.New(display.LogHandler(slog.LevelWarn)) // other writers would tear the screen
 	}
+	catchLog(logger)
 	shown := &expose{display: display, target: target.Host, info: func(s agent.State) terminal.Info {
 		return terminal.Info{URL: s.PublicURL, Note: noteWithoutURL(s)}
 	}}

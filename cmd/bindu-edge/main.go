@@ -10,9 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"unicode"
 
@@ -53,22 +56,54 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err != nil {
 		return report(stderr, err)
 	}
-	command, err := parser.Parse(args)
+	command, err := parser.Parse(usual(args))
 	if err != nil {
 		return report(stderr, badCommandLine(err, p.settings))
 	}
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(context.Background())
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, os.Interrupt, syscall.SIGTERM)
+	var listening sync.WaitGroup
+	defer listening.Wait()
+	listening.Go(func() {
+		select {
+		case <-asked:
+		case <-ctx.Done():
+		}
+		// Once asked to end, the next Ctrl-C gets the system's own treatment and
+		// ends the process at once.
+		signal.Stop(asked)
+		stop()
+	})
 	defer stop()
-	// Once asked to end, the next Ctrl-C gets the system's own treatment and
-	// ends the process at once.
-	context.AfterFunc(ctx, stop)
 
 	command.BindTo(ctx, (*context.Context)(nil))
 	if err := command.Run(p); err != nil {
 		return report(stderr, err)
 	}
 	return 0
+}
+
+// catchLog sends to logger what libraries write to the standard log, which
+// would else go past its format, its level, and a screen.
+func catchLog(logger *slog.Logger) {
+	slog.SetLogLoggerLevel(slog.LevelDebug)
+	slog.SetDefault(logger)
+}
+
+// usual understands what people type before they have read anything.
+func usual(args []string) []string {
+	if len(args) == 0 {
+		return args
+	}
+	switch args[0] {
+	case "--version", "-v", "-version":
+		return append([]string{"version"}, args[1:]...)
+	case "help":
+		return append(slices.Clone(args[1:]), "--help")
+	}
+	return args
 }
 
 func newParser(grammar *commands, p *process) (*kong.Kong, error) {

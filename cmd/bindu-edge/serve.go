@@ -39,6 +39,7 @@ func (c *serveCmd) Run(ctx context.Context, p *process, command *kong.Context) e
 		return listSettings(p, command)
 	}
 	logger := telemetry.NewLogger(p.stderr, c.LogLevel, c.LogFormat)
+	catchLog(logger)
 	pod, err := edge.New(edge.Options{Config: c.Edge, Logger: logger, Version: readVersion().Version})
 	if err != nil {
 		return err

@@ -10,9 +10,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -56,8 +56,9 @@ type Options struct {
 	ControlPlane ControlPlane     // nil: no agent with credentials is let in
 	Ephemeral    *Ephemeral       // nil: no agent without credentials is let in
 	PublicURL    func(tunnel.Slug) string
-	Ended        func(tunnel.ID) // told when a tunnel turned out expired or revoked
-	Revalidate   time.Duration   // mean time between re-validations
+	Address      func(*http.Request) netip.Addr // where an agent comes from; required with Ephemeral
+	Ended        func(tunnel.ID)                // told when a tunnel turned out expired or revoked
+	Revalidate   time.Duration                  // mean time between re-validations
 	Pod          tunnel.PodID
 	Logger       *slog.Logger
 }
@@ -67,20 +68,19 @@ type Handler struct {
 	opts Options
 	log  *slog.Logger
 
-	open sync.WaitGroup
+	links chan func(context.Context) // from ServeHTTP to Run
 }
 
-// New makes a Handler.
-func New(o Options) *Handler { return &Handler{opts: o, log: o.Logger} }
-
-// Wait returns when every link has ended. Links end with the context of their
-// request, which is the server's (http.Server.BaseContext).
-func (h *Handler) Wait() { h.open.Wait() }
+// New makes a Handler. No agent is let in before Run.
+func New(o Options) *Handler {
+	return &Handler{opts: o, log: o.Logger, links: make(chan func(context.Context))}
+}
 
 // attempt is one handshake.
 type attempt struct {
 	protocol string // agreed subprotocol; "" = none offered
 	offered  bool   // a subprotocol was offered: refuse by HTTP status
+	remote   string // address of the agent
 	tunnel   tunnel.ID
 	token    string
 	grant    tunnel.Grant
@@ -90,29 +90,32 @@ type attempt struct {
 	err      error
 }
 
-// ServeHTTP serves one agent from its handshake to the end of its link.
+// ServeHTTP lets one agent in, or not. It returns after the handshake: net/http
+// keeps much of a request alive for as long as its handler runs.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.open.Add(1)
-	defer h.open.Done()
-	a := &attempt{outcome: "accepted", status: http.StatusSwitchingProtocols}
+	a := &attempt{outcome: "accepted", status: http.StatusSwitchingProtocols, remote: r.RemoteAddr}
 	session, err := h.admit(r, a)
 	if err != nil {
 		h.refuse(w, r, a, err)
-		h.record(r, a)
+		h.record(r.Context(), a)
 		return
-	}
-	if a.giveUp != nil {
-		defer a.giveUp()
 	}
 	ws, err := h.upgrade(w, r, a)
 	if err != nil {
 		session.Abandon()
+		a.leave()
 		a.outcome, a.status, a.err = "handshake_failed", http.StatusBadRequest, err
-		h.record(r, a)
+		h.record(r.Context(), a)
 		return
 	}
-	h.record(r, a)
-	h.serve(r, a, session, ws)
+	h.record(r.Context(), a)
+	select {
+	case h.links <- func(ctx context.Context) { h.serve(ctx, a, session, ws) }:
+	case <-r.Context().Done(): // Run has ended
+		_ = ws.CloseNow()
+		session.Abandon()
+		a.leave()
+	}
 }
 
 // admit decides whether the agent may connect, cheapest question first.
@@ -133,12 +136,12 @@ func (h *Handler) admit(r *http.Request, a *attempt) (*hub.Session, error) {
 	}
 	parsed, err := tunnel.ParseID(id)
 	if err != nil {
-		return nil, fault.Wrap(fault.TunnelNotFound, "There is no tunnel of this id.", err)
+		return nil, fault.Wrap(fault.TunnelNotFound, "The tunnel is unknown: there is none of this id.", err)
 	}
 	a.tunnel = parsed
 	a.token = r.Header.Get(wire.HeaderToken)
 	if a.token == "" {
-		return nil, fault.New(fault.Unauthorized, "The field "+wire.HeaderToken+" is missing.")
+		return nil, fault.New(fault.Unauthorized, "The token is missing: there is no field "+wire.HeaderToken+".")
 	}
 	if h.opts.ControlPlane == nil {
 		return nil, fault.New(fault.TunnelNotFound, "This edge has no control plane and knows no tunnels by id.")
@@ -146,15 +149,10 @@ func (h *Handler) admit(r *http.Request, a *attempt) (*hub.Session, error) {
 	if a.grant, err = h.validate(r.Context(), a.tunnel, a.token); err != nil {
 		return nil, err
 	}
-	if !upgrading(r) {
-		return nil, fault.New(fault.BadRequest, "Agents connect by WebSocket (RFC 6455).")
+	if err := checkHandshake(r); err != nil {
+		return nil, err
 	}
 	return h.opts.Hub.Open(r.Context(), a.grant, instance)
-}
-
-// upgrading reports whether r asks for a WebSocket at all.
-func upgrading(r *http.Request) bool {
-	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 }
 
 // maxInstance bounds Bindu-Agent-Instance, in bytes.
@@ -195,9 +193,9 @@ func (h *Handler) validate(ctx context.Context, id tunnel.ID, token string) (tun
 	case err == nil:
 		return grant, nil
 	case errors.Is(err, tunnel.ErrUnauthorized):
-		return grant, fault.New(fault.Unauthorized, "The token does not open this tunnel.")
+		return grant, fault.New(fault.Unauthorized, "The token is wrong: it does not open this tunnel.")
 	case errors.Is(err, tunnel.ErrUnknown):
-		return grant, fault.New(fault.TunnelNotFound, "There is no tunnel of this id.")
+		return grant, fault.New(fault.TunnelNotFound, "The tunnel is unknown: there is none of this id.")
 	case errors.Is(err, tunnel.ErrExpired):
 		return grant, fault.New(fault.TunnelExpired, "The tunnel has expired.")
 	case errors.Is(err, tunnel.ErrRevoked):
@@ -215,86 +213,25 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, a *attempt) (*
 	if a.grant.Slug != "" {
 		w.Header().Set(wire.HeaderPublicURL, h.opts.PublicURL(a.grant.Slug))
 	}
-	o := &websocket.AcceptOptions{}
+	o := &websocket.AcceptOptions{InsecureSkipVerify: true} // see checkOrigin
 	if a.offered {
 		o.Subprotocols = []string{a.protocol}
+	}
+	if a.protocol == wire.ProtocolJSON {
+		w = wsconn.SmallBuffers(w) // its messages are few, its agents many
 	}
 	return websocket.Accept(w, r, o)
 }
 
-// agentLink is a link of either protocol.
-type agentLink interface {
-	hub.Link
-	Err() error
-}
-
-// start makes the link. The returned function waits until nothing of it is left.
-func (h *Handler) start(ctx context.Context, r *http.Request, a *attempt, ws *websocket.Conn) (agentLink, func(), error) {
-	if a.protocol == wire.ProtocolH2 {
-		l, err := h.opts.Links.Open(ctx, wsconn.New(ws, nil, remoteAddr(r.RemoteAddr)))
-		return l, func() {}, err
-	}
-	o := h.opts.JSON
-	o.Logger = h.log.With("tunnel_id", string(a.grant.Tunnel))
-	if a.grant.Ephemeral {
-		o.Connected = &link.Connected{
-			TunnelID: string(a.grant.Tunnel), Slug: string(a.grant.Slug), PublicURL: h.opts.PublicURL(a.grant.Slug),
-		}
-	}
-	l := link.NewJSON(ws, o)
-	return l, l.Wait, nil
-}
-
-// serve runs the link to its end.
-func (h *Handler) serve(r *http.Request, a *attempt, session *hub.Session, ws *websocket.Conn) {
-	ctx := r.Context()
-	l, gone, err := h.start(ctx, r, a, ws)
-	if err != nil {
-		session.Abandon()
-		h.log.Warn("a link could not be started", "tunnel_id", a.grant.Tunnel, "error", err)
-		return
-	}
-	defer gone()
-	var revalidated sync.WaitGroup
-	if a.token != "" && h.opts.Revalidate > 0 {
-		revalidated.Go(func() { h.revalidate(ctx, l, a, session) })
-	}
-	began := time.Now()
-	reason := session.Serve(ctx, l)
-	revalidated.Wait()
-	if a.giveUp != nil {
-		a.giveUp() // before the end is told: who hears of it may come again
-	}
-	if (reason == link.ReasonExpired || reason == link.ReasonRevoked) && h.opts.Ended != nil {
-		h.opts.Ended(a.grant.Tunnel)
-	}
-	attrs := []slog.Attr{
-		slog.String("tunnel_id", string(a.grant.Tunnel)), slog.String("reason", string(reason)),
-		slog.String("remote_addr", r.RemoteAddr), slog.Float64("seconds", time.Since(began).Seconds()),
-		slog.String("pod_id", string(h.opts.Pod)),
-	}
-	level := slog.LevelInfo
-	if err := l.Err(); reason == link.ReasonProtocol && err != nil {
-		level = slog.LevelWarn
-		attrs = append(attrs, slog.String("error", err.Error()))
-	}
-	h.log.LogAttrs(ctx, level, "link ended", attrs...)
-}
-
 // record writes the one event of an attempt, accepted or not.
-func (h *Handler) record(r *http.Request, a *attempt) {
+func (h *Handler) record(ctx context.Context, a *attempt) {
 	attrs := []slog.Attr{
-		slog.String("tunnel_id", string(a.tunnel)), slog.String("remote_addr", r.RemoteAddr),
+		slog.String("tunnel_id", string(a.tunnel)), slog.String("remote_addr", a.remote),
 		slog.String("outcome", a.outcome), slog.Int("status", a.status),
 		slog.String("protocol", a.protocol), slog.String("pod_id", string(h.opts.Pod)),
 	}
 	if a.err != nil {
 		attrs = append(attrs, slog.String("error", a.err.Error()))
 	}
-	h.log.LogAttrs(r.Context(), slog.LevelInfo, "tunnel connect", attrs...)
+	h.log.LogAttrs(ctx, slog.LevelInfo, "tunnel connect", attrs...)
 }
-
-type remoteAddr string
-
-func (remoteAddr) Network() string  { return "websocket" }
-func (a remoteAddr) String() string { return string(a) }

@@ -1,7 +1,6 @@
 package attach
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -105,10 +104,13 @@ func (h *Handler) admitEphemeral(r *http.Request, a *attempt, instance string) (
 	if h.opts.Ephemeral == nil {
 		return nil, fault.New(fault.NotFound, "This edge offers no tunnels without credentials.")
 	}
-	if !upgrading(r) {
-		return nil, fault.New(fault.BadRequest, "Agents connect by WebSocket (RFC 6455).")
+	if err := checkHandshake(r); err != nil {
+		return nil, err
 	}
-	grant, giveUp, err := h.opts.Ephemeral.take(address(r), instance)
+	if err := checkOrigin(r); err != nil {
+		return nil, err
+	}
+	grant, giveUp, err := h.opts.Ephemeral.take(network(h.opts.Address(r)), instance)
 	if err != nil {
 		return nil, err
 	}
@@ -129,23 +131,15 @@ func (h *Handler) admitEphemeral(r *http.Request, a *attempt, instance string) (
 	return session, nil
 }
 
-// address is what the limit per address counts: an IPv6 network counts as one.
-func address(r *http.Request) netip.Addr {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Addr{}
-	}
+// network is what the limit per address counts: an IPv6 network counts as one.
+func network(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap().WithZone("")
-	if addr.Is6() {
-		p, err := addr.Prefix(64)
-		if err != nil {
-			return addr
-		}
-		return p.Addr()
+	if !addr.Is6() {
+		return addr
 	}
-	return addr
+	p, err := addr.Prefix(64)
+	if err != nil {
+		return addr
+	}
+	return p.Addr()
 }

@@ -2,7 +2,6 @@ package attach
 
 import (
 	"fmt"
-	"net/http"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -12,23 +11,24 @@ import (
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
-func TestAddress(t *testing.T) {
+func TestNetwork(t *testing.T) {
 	for _, row := range []struct {
 		name, input, want string
 	}{
-		{"IPv4", "192.0.2.7:1", "192.0.2.7"},
-		{"IPv4 as IPv6", "[::ffff:192.0.2.7]:1", "192.0.2.7"},
-		{"an IPv6 network", "[2001:db8:1:2:3:4:5:6]:1", "2001:db8:1:2::"},
-		{"its neighbour", "[2001:db8:1:3::1]:1", "2001:db8:1:3::"},
-		{"zone", "[fe80::1%eth0]:1", "fe80::"},
-		{"no address", "@", "invalid IP"},
-		{"a name", "host:1", "invalid IP"},
+		{"IPv4", "192.0.2.7", "192.0.2.7"},
+		{"IPv4 as IPv6", "::ffff:192.0.2.7", "192.0.2.7"},
+		{"an IPv6 network", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"},
+		{"its neighbour", "2001:db8:1:3::1", "2001:db8:1:3::"},
+		{"zone", "fe80::1%eth0", "fe80::"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := address(&http.Request{RemoteAddr: row.input}); got.String() != row.want {
-				t.Errorf("address = %s, want %s", got, row.want)
+			if got := network(netip.MustParseAddr(row.input)); got.String() != row.want {
+				t.Errorf("network = %s, want %s", got, row.want)
 			}
 		})
+	}
+	if got := network(netip.Addr{}); got.IsValid() {
+		t.Errorf("the network of no address is %s", got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -111,6 +112,7 @@ func TestLinkedTunnelServes(t *testing.T) {
 	h := realHub()
 	url, log := serve(t, Options{
 		Hub: h, Links: link.NewOpener(link.Options{}), Ephemeral: NewEphemeral(1), Pod: "pod-1",
+		Address:   func(*http.Request) netip.Addr { return here },
 		PublicURL: func(s tunnel.Slug) string { return "https://edge.example/" + string(s) + "/" },
 	})
 	online := make(chan agent.State, 1)

@@ -18,25 +18,25 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, a *attempt, err
 	if !a.offered && upgrading(r) {
 		code, reason := closeOf(e)
 		a.status = int(code)
-		ws, err := websocket.Accept(w, r, nil)
+		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 		if err != nil {
 			return // the library has answered
 		}
 		_ = ws.Close(code, reason) // an agent that is gone need not be told
 		return
 	}
-	if e.Code == fault.TunnelRevoked {
-		// Toward an agent a revocation is a ban, not an absence.
-		a.status = http.StatusForbidden
-		w = statusWriter{w, http.StatusForbidden}
-	} else {
+	answer := *e
+	switch e.Code {
+	case fault.TunnelRevoked:
+		answer.Status = http.StatusForbidden // toward an agent a revocation is a ban, not an absence
+	case fault.Unauthorized:
+		answer.Header = http.Header{"Www-Authenticate": {`Bindu-Tunnel-Token realm="tunnel"`}}
+	}
+	if a.status = answer.Status; a.status == 0 {
 		a.status = e.Code.Status()
 	}
-	if e.Code == fault.Unauthorized {
-		e = &fault.Error{Code: e.Code, Detail: e.Detail, Header: http.Header{"Www-Authenticate": {`Bindu-Tunnel-Token realm="tunnel"`}}}
-	}
 	w.Header().Set("Connection", "close") // a connection that wants to be a tunnel is nothing else
-	fault.Write(w, r, e)
+	fault.Write(w, r, &answer)
 }
 
 // closeOf is the close code and reason (at most 123 bytes, RFC 6455 section
@@ -56,11 +56,3 @@ func closeOf(e *fault.Error) (websocket.StatusCode, string) {
 		return websocket.StatusPolicyViolation, reason
 	}
 }
-
-// statusWriter answers with another status than the code's usual one.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w statusWriter) WriteHeader(int) { w.ResponseWriter.WriteHeader(w.status) }

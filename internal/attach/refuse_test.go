@@ -74,12 +74,14 @@ func serve(t *testing.T, o Options) (url string, log *journal) {
 	o.Logger = slog.New(slog.NewJSONHandler(log, nil))
 	h := New(o)
 	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { h.Run(ctx) })
 	server := httptest.NewUnstartedServer(h)
 	server.Config.BaseContext = func(net.Listener) context.Context { return ctx }
 	server.Start()
 	t.Cleanup(func() {
 		stop()
-		h.Wait()
+		running.Wait()
 		server.Close()
 		http.DefaultClient.CloseIdleConnections()
 	})

@@ -25,8 +25,9 @@ func (h *Handler) revalidate(ctx context.Context, l agentLink, a *attempt, sessi
 			return
 		}
 		// Bounded by the client's own timeout; the link does not wait for it.
-		_, err := h.validate(ctx, a.grant.Tunnel, a.token)
+		grant, err := h.validate(ctx, a.grant.Tunnel, a.token)
 		if err == nil {
+			session.Renew(grant.ExpiresAt)
 			continue
 		}
 		switch fault.From(err).Code {

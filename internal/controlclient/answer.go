@@ -22,16 +22,19 @@ func readValidation(code int, body []byte, asked tunnel.ID, now time.Time) (tunn
 	if err != nil {
 		return tunnel.Grant{}, err
 	}
+	valid, err := field[bool](o, "valid")
+	if err != nil {
+		return tunnel.Grant{}, err
+	}
 	id, status, end, err := o.tunnel()
+	if err != nil && !valid {
+		return tunnel.Grant{}, tunnel.ErrUnauthorized // a refusal takes less proof than a pass
+	}
 	if err != nil {
 		return tunnel.Grant{}, err
 	}
 	if id != asked {
 		return tunnel.Grant{}, nonsense("it is about another tunnel")
-	}
-	valid, err := field[bool](o, "valid")
-	if err != nil {
-		return tunnel.Grant{}, err
 	}
 	grant := tunnel.Grant{Tunnel: id, ExpiresAt: end}
 	if grant.Slug, err = o.slug(); err != nil {

@@ -22,8 +22,9 @@ import (
 //  6. Links end, their claims are released, and the pod leaves the registry.
 //
 // All of it takes at most the drain timeout; what is left then is cut, by the
-// context that every request was made from.
-func (e *Edge) drain(public *http.Server, cut context.CancelFunc, leave func()) {
+// context that every request and every link was made from: cut does that, and
+// leave takes the pod out of the registry.
+func (e *Edge) drain(public *http.Server, cut, leave func()) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.DrainTimeout)
 	defer cancel()
@@ -49,7 +50,6 @@ func (e *Edge) drain(public *http.Server, cut context.CancelFunc, leave func()) 
 	e.hub.CloseAll(link.ReasonDraining) // 6
 	cut()                               // whatever is left
 	_ = public.Close()
-	e.attach.Wait()
 	leave()
 	e.log.Info("drained", "seconds", time.Since(began).Seconds(), "complete", finished)
 }

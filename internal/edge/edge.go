@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -144,6 +146,7 @@ func (e *Edge) wire(o Options) error {
 		Ephemeral:  ephemeral,
 		Slugs:      registry,
 		PublicURL:  e.PublicURL,
+		Address:    func(r *http.Request) netip.Addr { return ingress.ClientAddr(r, cfg.TrustedProxies) },
 		Ended:      e.resolve.Forget,
 		Revalidate: cfg.TunnelRevalidate,
 		Pod:        e.pod,
@@ -207,6 +210,8 @@ func (e *Edge) Run(ctx context.Context) error {
 
 	links, cut := context.WithCancel(background)
 	defer cut()
+	var attached sync.WaitGroup
+	attached.Go(func() { e.attach.Run(links) })
 	public, admin := e.publicServer(), e.adminServer()
 	public.BaseContext = func(net.Listener) context.Context { return links }
 	failed := make(chan error, 2)
@@ -227,7 +232,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		e.log.Error("a listener failed", "error", err)
 	case <-ctx.Done():
 	}
-	e.drain(public, cut, leave)
+	e.drain(public, func() { cut(); attached.Wait() }, leave)
 	_ = admin.Close()
 	e.resolve.Close()
 	if e.control != nil {
@@ -255,7 +260,7 @@ func (e *Edge) listen(given net.Listener) error {
 		var err error
 		given, err = listen.Listen(context.Background(), "tcp", net.JoinHostPort(e.cfg.Host, strconv.Itoa(e.cfg.Port)))
 		if err != nil {
-			return fmt.Errorf("listen: %w", err)
+			return cantListen("PORT", err)
 		}
 	}
 	e.public = newPublicListener(given, e.cfg.MaxConnections)
@@ -263,10 +268,18 @@ func (e *Edge) listen(given net.Listener) error {
 		var err error
 		if e.admin, err = listen.Listen(context.Background(), "tcp", e.cfg.AdminAddr); err != nil {
 			_ = e.public.Close()
-			return fmt.Errorf("listen (ADMIN_ADDR): %w", err)
+			return cantListen("ADMIN_ADDR", err)
 		}
 	}
 	return nil
+}
+
+// cantListen names the setting that chose an address which can't be had.
+func cantListen(setting string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return &config.SettingError{Name: setting, Msg: "the address is in use: " + err.Error()}
+	}
+	return &config.SettingError{Name: setting, Msg: err.Error()}
 }
 
 func (e *Edge) closeListeners() {

@@ -17,22 +17,22 @@ type own struct {
 }
 
 func (o own) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	path := r.URL.Path
+	path := r.URL.EscapedPath() // as it was sent
 	switch {
 	case path == "/health/live":
 		o.health.Live(w, r)
 	case path == "/health/ready":
 		o.health.Ready(w, r)
-	case full(r):
-		w.Header().Set("Connection", "close")
-		fault.Write(w, r, fault.New(fault.EdgeOverloaded, "This pod has as many connections as it takes."))
-	case path == "/ws" || isTunnelPath(path):
+	case path == "/ws" || isTunnelPath(path): // agents have a cap of their own
 		if r.Method != http.MethodGet {
 			fault.Write(w, r, &fault.Error{Code: fault.MethodNotAllowed, Detail: "Agents connect with GET.", Header: http.Header{"Allow": {http.MethodGet}}})
 			return
 		}
 		tunnelConn(r)
 		o.attach.ServeHTTP(w, r)
+	case full(r):
+		w.Header().Set("Connection", "close")
+		fault.Write(w, r, fault.New(fault.EdgeOverloaded, "This pod has as many connections as it takes."))
 	default:
 		fault.Write(w, r, fault.New(fault.NotFound, "Nothing is served at this path. Tunnels are at /local_tunnel/{slug}/."))
 	}

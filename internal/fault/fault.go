@@ -103,6 +103,7 @@ func (c Code) Retryable() bool {
 // Error is a failure with a code. The zero value is not useful.
 type Error struct {
 	Code       Code
+	Status     int           // of the answer; 0 = the code's usual one
 	Detail     string        // for the caller: names no secret, no internal address
 	RetryAfter time.Duration // 0 = the code's default
 	Header     http.Header   // more fields of the answer, such as Allow; may be nil

@@ -56,7 +56,10 @@ func Write(w http.ResponseWriter, r *http.Request, e *Error) {
 	if wait := e.Retry(); wait > 0 {
 		h.Set("Retry-After", RetryAfter(wait))
 	}
-	status := e.Code.Status()
+	status := e.Status
+	if status == 0 {
+		status = e.Code.Status()
+	}
 	body := problem{
 		Type: typeBase + string(e.Code), Title: e.Code.Title(), Status: status,
 		Detail: e.Detail, Code: e.Code, RequestID: id, Retryable: e.Code.Retryable(),

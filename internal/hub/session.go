@@ -36,6 +36,7 @@ type Session struct {
 	inFlight int
 	retired  bool
 
+	renewed  chan time.Time // the latest end of the tunnel that Serve has not seen
 	released atomic.Bool
 }
 
@@ -88,6 +89,8 @@ func (s *Session) Serve(ctx context.Context, l Link) link.Reason {
 		case <-patience:
 			patience = nil
 			l.Close(farewell)
+		case end := <-s.renewed:
+			expiry.Reset(time.Until(end))
 		case <-expiry.C:
 			s.Close(link.ReasonExpired)
 		case <-stop:
@@ -116,6 +119,21 @@ func (s *Session) Abandon() {
 func (s *Session) Close(reason link.Reason) {
 	s.hub.offline(s, graceful(reason) && !s.grant.Ephemeral)
 	s.link.Close(reason)
+}
+
+// Renew sets another end for the tunnel, earlier or later. It does not block.
+func (s *Session) Renew(expiresAt time.Time) {
+	for {
+		select {
+		case s.renewed <- expiresAt:
+			return
+		default:
+		}
+		select {
+		case <-s.renewed: // an older one that Serve has not seen
+		default:
+		}
+	}
 }
 
 // Claim is what the session holds.

@@ -25,6 +25,7 @@ func (h *Hub) Open(ctx context.Context, grant tunnel.Grant, instance string) (*S
 		hub: h, grant: grant, gate: h.opts.Gate(grant),
 		claim:  tunnel.Claim{Tunnel: grant.Tunnel, Pod: h.opts.Pod, Session: tunnel.NewSession(), Instance: instance},
 		linked: make(chan struct{}), replaced: make(chan struct{}), idle: make(chan struct{}),
+		renewed: make(chan time.Time, 1),
 	}
 	if err := h.add(s); err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func (h *Hub) claim(ctx context.Context, s *Session) error {
 		return unreachable(err)
 	}
 	if h.alive(ctx, holder) {
-		return fault.New(fault.AlreadyConnected, "Another agent holds this tunnel, and it is alive.")
+		return fault.New(fault.AlreadyConnected, "The tunnel is already connected: another agent holds it and is alive.")
 	}
 	if ctx.Err() != nil {
 		// The newcomer left. That its probe failed says nothing of the holder.
@@ -57,7 +58,7 @@ func (h *Hub) claim(ctx context.Context, s *Session) error {
 	// wins, and a session that came meanwhile is safe.
 	if _, err = h.opts.Registry.Claim(ctx, s.claim, holder.Session); err != nil {
 		if errors.Is(err, registry.ErrHeld) {
-			return fault.New(fault.AlreadyConnected, "Another agent was faster.")
+			return fault.New(fault.AlreadyConnected, "The tunnel is already connected: another agent was faster.")
 		}
 		return unreachable(err)
 	}

@@ -448,3 +448,24 @@ func TestUpgrade(t *testing.T) {
 		p.wantEnded(l, link.ReasonReplaced)
 	})
 }
+
+// The control plane may move the end of a tunnel while its link stands.
+func TestRenew(t *testing.T) {
+	run(t, nil, func(t *testing.T, p *pod) {
+		g := grant()
+		g.ExpiresAt = time.Now().Add(time.Minute)
+		s, err := p.Open(t.Context(), g, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := newLink("a")
+		p.serve(s, l)
+		s.Renew(time.Now().Add(2 * time.Minute))
+		s.Renew(time.Now().Add(time.Hour)) // the later word counts
+		advance(time.Hour - time.Nanosecond)
+		p.wantEnded(l, "")
+		s.Renew(time.Now().Add(-time.Second))
+		advance(time.Nanosecond)
+		p.wantEnded(l, link.ReasonExpired)
+	})
+}

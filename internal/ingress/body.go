@@ -24,6 +24,7 @@ type body struct {
 	io.ReadCloser
 	request *http.Request            // whose trailer appears at the end
 	http1   *http.ResponseController // nil on HTTP/2
+	http2   *http.ResponseController // nil on HTTP/1
 	clock   *clock
 	first   func() // called before the first Read; may be nil
 	bytes   atomic.Int64
@@ -52,6 +53,8 @@ func newBody(w http.ResponseWriter, r *http.Request) *body {
 	if r.ProtoMajor == 1 {
 		b.http1 = http.NewResponseController(w)
 		_ = b.http1.EnableFullDuplex() // else an early answer waits for the end of the upload
+	} else {
+		b.http2 = http.NewResponseController(w)
 	}
 	return b
 }
@@ -66,6 +69,7 @@ func (b *body) Read(p []byte) (int, error) {
 	first := b.first
 	b.first = nil
 	b.mu.Unlock()
+	b.clock.begun()
 	if first != nil {
 		first()
 	}
@@ -143,6 +147,10 @@ func (b *body) closing(answer http.Header) {
 // written: the connection is about to close, and with bytes unread that is a
 // reset, which could take the answer from the caller (RFC 9112, section 9.6).
 func (b *body) settle() {
+	if b.unread() && b.http2 != nil && b.request.Context().Err() == nil {
+		b.drain(b.http2)
+		return
+	}
 	if !b.unread() || b.http1 == nil || b.request.Context().Err() != nil && !b.interrupted() {
 		return
 	}
@@ -153,16 +161,24 @@ func (b *body) settle() {
 	}
 	asked := b.first == nil // else the caller waits for a 100 and sends nothing
 	b.mu.Unlock()
-	_ = b.http1.Flush()
+	if asked {
+		b.drain(b.http1)
+	}
+	_ = b.http1.SetReadDeadline(time.Unix(1, 0)) // the server would go on reading
+}
+
+// drain reads on for a moment. On HTTP/2 the stream would otherwise be reset
+// together with the answer, and common clients then look at the reset alone.
+func (b *body) drain(control *http.ResponseController) {
+	_ = control.Flush()
 	buffer := copyBuffers{}.Get()
 	defer copyBuffers{}.Put(buffer)
-	for end := time.Now().Add(lingerUpload); asked && time.Now().Before(end); {
-		_ = b.http1.SetReadDeadline(time.Now().Add(lingerSilence))
+	for end := time.Now().Add(lingerUpload); time.Now().Before(end); {
+		_ = control.SetReadDeadline(time.Now().Add(lingerSilence))
 		if _, err := b.ReadCloser.Read(buffer); err != nil {
 			break
 		}
 	}
-	_ = b.http1.SetReadDeadline(time.Unix(1, 0)) // the server would go on reading
 }
 
 // answerBody is the agent's answer on its way to the caller.

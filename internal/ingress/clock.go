@@ -81,6 +81,10 @@ func (c *clock) now() int64 { return max(1, int64(time.Since(c.start))) }
 
 func (c *clock) moved() { c.active.Store(c.now()) }
 
+// begun notes that the exchange with the agent has begun, and with it the idle
+// clock. Before that the request may be waiting for an agent to come back.
+func (c *clock) begun() { c.active.CompareAndSwap(0, c.now()) }
+
 func (c *clock) handedOver() { c.uploaded.CompareAndSwap(0, c.now()) }
 
 // gotAnswer starts the clocks of a running stream.
@@ -148,11 +152,12 @@ func (c *clock) look() {
 				c.end(fault.New(fault.FirstByteTimeout, "The agent did not begin to answer within "+limits.FirstByte.String()+" after it had the request."))
 				return
 			}
-		} else if due(active, limits.Idle) {
+		} else if active != 0 && due(active, limits.Idle) {
 			c.end(c.stoodStill())
 			return
-		} else if limits.FirstByte > 0 {
-			next = min(next, limits.FirstByte) // the upload may end at any moment
+		} else {
+			// The exchange may begin, and its upload end, at any moment.
+			next = min(next, orNever(limits.FirstByte), orNever(limits.Idle))
 		}
 	case c.upgraded.Load():
 		if due(active, limits.UpgradeIdle) {

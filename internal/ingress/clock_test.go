@@ -17,6 +17,7 @@ type step struct {
 
 // Steps.
 var (
+	begun      = (*clock).begun
 	handedOver = (*clock).handedOver
 	gotAnswer  = (*clock).gotAnswer
 	moved      = (*clock).moved
@@ -49,7 +50,9 @@ func TestClocks(t *testing.T) {
 		{"the upload ends once", Timeouts{FirstByte: 10 * s}, []step{{0, handedOver}, {5 * s, handedOver}}, 10 * s, timeout},
 		{"bytes are no answer", Timeouts{FirstByte: 10 * s, Idle: 60 * s}, []step{{0, handedOver}, {9 * s, moved}}, 10 * s, timeout},
 
-		{"an upload stands still", Timeouts{FirstByte: 10 * s, Idle: 60 * s}, nil, 60 * s, stoodStill},
+		{"an upload stands still", Timeouts{FirstByte: 10 * s, Idle: 60 * s}, []step{{0, begun}}, 60 * s, stoodStill},
+		{"an upload by an agent that comes late", Timeouts{FirstByte: 10 * s, Idle: 60 * s}, []step{{90 * s, begun}}, 150 * s, stoodStill},
+		{"waiting for an agent is no silence", Timeouts{FirstByte: 10 * s, Idle: 60 * s}, nil, 0, nil},
 		{"an upload that moves", Timeouts{FirstByte: 10 * s, Idle: 60 * s}, []step{{59 * s, moved}, {118 * s, moved}}, 178 * s, stoodStill},
 		{"no idle clock between upload and answer", Timeouts{FirstByte: 100 * s, Idle: 60 * s}, []step{{0, handedOver}}, 100 * s, timeout},
 

@@ -26,6 +26,12 @@ func (h *Handler) requestHeader(out, in *http.Request, x *exchange) {
 	header := out.Header
 	wire.StripPrefix(header)
 	delete(header, wire.HeaderToken)
+	for name := range header {
+		// Many servers behind CGI-like interfaces take the two for one.
+		if strings.Contains(name, "_") && ours(strings.ReplaceAll(name, "_", "-")) {
+			delete(header, name)
+		}
+	}
 	if expectsContinue(in) {
 		// Both ends of the link answer 100 by themselves and hide the field; the
 		// marker gets it to the local server, which may refuse by it.
@@ -79,6 +85,13 @@ func expectsContinue(r *http.Request) bool {
 	return strings.EqualFold(r.Header.Get("Expect"), "100-continue")
 }
 
+// ours reports whether a field is one that callers can't set.
+func ours(name string) bool {
+	name = http.CanonicalHeaderKey(name)
+	return strings.HasPrefix(name, wire.HeaderPrefix) || strings.HasPrefix(name, "X-Forwarded-") ||
+		name == wire.HeaderToken || name == "X-Real-Ip" || name == "Forwarded" || name == "X-Request-Id"
+}
+
 // peer is the address that the request came from, and whether the forwarding
 // fields from there are believed.
 func (h *Handler) peer(r *http.Request) (address string, trusted bool) {
@@ -90,13 +103,36 @@ func (h *Handler) peer(r *http.Request) (address string, trusted bool) {
 	if err != nil {
 		return "unknown", false
 	}
+	return addr.Unmap().WithZone("").String(), isTrusted(addr, h.opts.Trusted)
+}
+
+// ClientAddr is where a request comes from: the peer, or what trusted proxies
+// say of theirs. It is the last address that no trusted proxy has.
+func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr, _ := netip.ParseAddr(host)
+	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
+	for i := len(hops) - 1; i >= 0 && isTrusted(addr, trusted); i-- {
+		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		addr = next
+	}
+	return addr.Unmap().WithZone("")
+}
+
+func isTrusted(addr netip.Addr, trusted []netip.Prefix) bool {
 	addr = addr.Unmap().WithZone("")
-	for _, p := range h.opts.Trusted {
+	for _, p := range trusted {
 		if p.Contains(addr) {
-			return addr.String(), true
+			return true
 		}
 	}
-	return addr.String(), false
+	return false
 }
 
 func via(r *http.Request) string {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -203,6 +204,30 @@ func TestForbiddenTrailer(t *testing.T) {
 			dropForbiddenTrailers(trailer)
 			if _, kept := trailer[row.input]; kept == row.want || trailer.Get("X-Kept") != "v" {
 				t.Errorf("left: %v", trailer)
+			}
+		})
+	}
+}
+
+func TestClientAddr(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	for _, row := range []struct {
+		name, peer string
+		forwarded  []string
+		want       string
+	}{
+		{"direct", "192.0.2.1:1", nil, "192.0.2.1"},
+		{"an untrusted peer's word", "192.0.2.1:1", []string{"198.51.100.1"}, "192.0.2.1"},
+		{"behind a proxy", "10.0.0.1:1", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"the last that is not ours", "10.0.0.1:1", []string{"203.0.113.9, 198.51.100.1", "10.2.3.4"}, "198.51.100.1"},
+		{"nonsense from the caller", "10.0.0.1:1", []string{"evil, 198.51.100.1"}, "198.51.100.1"},
+		{"nonsense from the proxy", "10.0.0.1:1", []string{"198.51.100.1, x"}, "10.0.0.1"},
+		{"a proxy that says nothing", "10.0.0.1:1", nil, "10.0.0.1"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := &http.Request{RemoteAddr: row.peer, Header: http.Header{"X-Forwarded-For": row.forwarded}}
+			if got := ClientAddr(r, trusted); got.String() != row.want {
+				t.Errorf("got %s, want %s", got, row.want)
 			}
 		})
 	}

@@ -112,6 +112,11 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 	id := requestID(r)
 	rw.Header().Set("X-Request-Id", id)
+	if !r.ProtoAtLeast(1, 1) {
+		// Its Transfer-Encoding is dropped unread by the server, so nobody knows
+		// where its body ends (RFC 9112, section 6.1).
+		rw.Header().Set("Connection", "close")
+	}
 	t, ok := parseTarget(r, h.opts.BaseDomain)
 	if !ok {
 		upload.closing(rw.Header()) // nothing of this pod's own reads one
@@ -143,7 +148,7 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 		h.fail(w, r, x, err)
 		return
 	}
-	if t.bare && fault.IsNavigation(r) {
+	if t.bare && fault.IsNavigation(r) && t.slugs() != nil {
 		redirect(w, t)
 		return
 	}
@@ -203,7 +208,8 @@ func redirect(w http.ResponseWriter, t target) {
 
 // forward proxies the exchange along the way and back.
 func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.RoundTripper) {
-	if len(r.Header["Upgrade"]) > 0 && !wire.IsWebSocketUpgrade(r) {
+	upgrade := wire.IsWebSocketUpgrade(r)
+	if len(r.Header["Upgrade"]) > 0 && !upgrade {
 		// ReverseProxy would pass on any protocol, h2c among them.
 		delete(r.Header, "Upgrade")
 		delete(r.Header, "Http2-Settings")
@@ -220,11 +226,14 @@ func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.Ro
 	w.clock = newClock(h.opts.Timeouts, h.unsent(r), x.body.waiting, cutter(cancel, w, x.body))
 	defer w.clock.stop()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteHeaders: func() {
+			w.clock.begun()
+			if upgrade {
+				w.clock.handedOver() // its upload has no end, and the handshake is no part of it
+			}
+		},
 		WroteRequest: func(httptrace.WroteRequestInfo) { w.clock.handedOver() },
 	})
-	if wire.IsWebSocketUpgrade(r) {
-		w.clock.handedOver() // its upload has no end, and the handshake is no part of it
-	}
 	in := r.WithContext(ctx) // a copy: the server looks at the body of its own
 	if x.body != nil {
 		x.body.clock = w.clock
@@ -297,11 +306,11 @@ func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
 		// still be there to believe it.
 		panic(http.ErrAbortHandler)
 	}
-	var e *fault.Error
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	e := fault.From(err)
+	// An error with a code may have somebody else's deadline for its cause: that
+	// of a question to the control plane, which says nothing of a link.
+	if _, coded := errors.AsType[*fault.Error](err); !coded && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		e = fault.Wrap(fault.LinkLost, "The request was broken off.", err)
-	} else {
-		e = fault.From(err)
 	}
 	x.outcome, x.err = string(e.Code), err
 	if w.wroteHeader.Load() {

@@ -74,7 +74,11 @@ func (w *response) WriteHeader(status int) {
 // begin makes the header the one that the server sends.
 func (w *response) begin(status int) {
 	w.interim.end()
-	maps.Copy(w.ResponseWriter.Header(), w.header)
+	header := w.ResponseWriter.Header()
+	maps.Copy(header, w.header)
+	if _, told := header["Content-Type"]; !told {
+		header["Content-Type"] = nil // else the server would guess one from the body
+	}
 	w.upload.closing(w.ResponseWriter.Header())
 	w.wroteHeader.Store(true)
 	w.status = status

@@ -82,7 +82,7 @@ func slugOfHost(host, baseDomain string) (slug string, under bool) {
 		return "", false
 	}
 	name := hostname(host)
-	if len(name) <= len(baseDomain)+1 {
+	if len(name) <= len(baseDomain) {
 		return "", false
 	}
 	cut := len(name) - len(baseDomain)
@@ -97,7 +97,7 @@ func hostname(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
 		host = host[:i]
 	}
-	return strings.TrimSuffix(host, ".")
+	return strings.TrimRight(host, ".")
 }
 
 // check refuses what the agent's server could not parse: on a link that would

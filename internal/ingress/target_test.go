@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,7 +64,6 @@ func TestSlugOfHost(t *testing.T) {
 		{"deeper", "a.b.base.example", "base.example", "a.b"},
 		{"domain of one label", "s.localhost:8080", "localhost", "s"},
 		{"the domain", "base.example", "base.example", ""},
-		{"nothing before it", ".base.example", "base.example", ""},
 		{"a longer name", "xbase.example", "base.example", ""},
 		{"elsewhere", "s.example", "base.example", ""},
 		{"domain inside", "s.base.example.evil", "base.example", ""},
@@ -77,6 +77,12 @@ func TestSlugOfHost(t *testing.T) {
 				t.Errorf("slugOfHost = %q, %v, want %q", got, under, row.want)
 			}
 		})
+	}
+	// Nothing of the pod's own may be served there.
+	for _, host := range []string{".base.example", "..base.example:80", ".base.example.."} {
+		if got, under := slugOfHost(host, "base.example"); !under || strings.Trim(got, ".") != "" {
+			t.Errorf("slugOfHost(%q) = %q, %v, want no slug, but under the domain", host, got, under)
+		}
 	}
 }
 

@@ -1,7 +1,9 @@
-// Package link is the edge's end of one live agent connection. An H2 link is
-// an http.RoundTripper: HTTP/2 with the roles reversed over the agent's own
-// WebSocket, so streams, back pressure, cancellation and trailers are those of
-// RFC 9113. docs/protocol.md is its specification.
+// Package link is the edge's end of one live agent connection, an
+// http.RoundTripper. An H2 link is HTTP/2 with the roles reversed over the
+// agent's own WebSocket, so streams, back pressure, cancellation and trailers
+// are those of RFC 9113. A JSON link carries each request and each response as
+// one message, as the agents of the original service do. docs/protocol.md
+// specifies both.
 //
 // A link knows no slugs and no limits: it carries what it is given, and says
 // of every failure whether the agent can have seen the request. What agents

@@ -166,15 +166,40 @@ func (m model) url() []string {
 	return lines
 }
 
-// advice is the note and the commands. A command is never broken in two, where
-// a shell would take its halves for two.
+// advice is the note and the commands.
 func (m model) advice() []string {
 	var lines []string
 	if m.info.Note != "" {
 		lines = m.wrap(lipgloss.NewStyle(), m.info.Note)
 	}
 	for _, command := range m.info.Next {
-		lines = append(lines, "  "+cyan.Render(ansi.Truncate(command, m.inner()-2, "…")))
+		for _, line := range shellLines(command, m.inner()-2) {
+			lines = append(lines, "  "+cyan.Render(line))
+		}
+	}
+	return lines
+}
+
+// shellLines breaks a command that is too wide at its spaces, in the way that a
+// shell puts it together again.
+func shellLines(command string, width int) []string {
+	const more, indent = " \\", "  "
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(command) {
+		switch {
+		case line == "":
+			line = word
+		case ansi.StringWidth(line+" "+word) <= width-len(more):
+			line += " " + word
+		default:
+			lines = append(lines, line+more)
+			line = indent + word
+		}
+	}
+	lines = append(lines, line)
+	for i, l := range lines {
+		lines[i] = ansi.Truncate(l, max(width, 1), "…")
 	}
 	return lines
 }

@@ -35,5 +35,13 @@ func (w smallBuffers) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		early, _ := server.Reader.Peek(n) // is there
 		from = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
 	}
-	return conn, bufio.NewReadWriter(bufio.NewReaderSize(from, smallBuffer), bufio.NewWriterSize(conn, smallBuffer)), nil
+	// Who hijacks looks for early bytes in the reader's buffer, and reads the rest
+	// from conn itself.
+	early := server.Reader.Buffered()
+	reader := bufio.NewReaderSize(from, max(smallBuffer, early))
+	if _, err := reader.Peek(early); err != nil {
+		_ = conn.Close()
+		return nil, nil, err
+	}
+	return conn, bufio.NewReadWriter(reader, bufio.NewWriterSize(conn, smallBuffer)), nil
 }

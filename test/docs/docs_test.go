@@ -108,9 +108,47 @@ func TestProtocolIsComplete(t *testing.T) {
 		wire.HeaderEdgeError, wire.HeaderUpgrade, wire.HeaderExpect, wire.HeaderAgentError,
 		wire.AgentErrorLocalUnreachable, wire.ReservedDomain, wire.ControlAuthority, wire.ControlPing, wire.ControlGoaway,
 		strconv.Itoa(wire.MaxStreams + wire.ControlStreams), strconv.Itoa(wire.MaxReadFrame),
+		wire.ProtocolJSON, "`" + wire.TypeRequest + "`", "`" + wire.TypeResponse + "`", "`" + wire.TypePing + "`", "`" + wire.TypePong + "`", "`" + wire.TypeConnected + "`",
 	} {
 		if !strings.Contains(text, name) {
 			t.Errorf("docs/protocol.md does not name %s", name)
 		}
+	}
+}
+
+// Each rule of docs/contract.md names at least one test, and each of them is
+// where it says.
+func TestEveryRuleHasItsTest(t *testing.T) {
+	t.Parallel()
+	name := regexp.MustCompile("`([^`]+)`")
+	sources := map[string]string{}
+	rules := 0
+	for line := range strings.Lines(read(t, "docs/contract.md")) {
+		line = strings.TrimSpace(line)
+		if !strings.HasPrefix(line, "|") || line == "| rule | test |" || line == "| --- | --- |" {
+			continue
+		}
+		rules++
+		rule, tests, _ := strings.Cut(strings.Trim(line, "| "), " | ")
+		file, named := "", 0
+		for _, m := range name.FindAllStringSubmatch(tests, -1) {
+			if strings.HasSuffix(m[1], "_test.go") {
+				file = m[1]
+				if sources[file] == "" {
+					sources[file] = read(t, file)
+				}
+				continue
+			}
+			named++
+			if !strings.Contains(sources[file], "\nfunc "+m[1]+"(t *testing.T) {\n") {
+				t.Errorf("%s: there is no %s in %q", rule, m[1], file)
+			}
+		}
+		if named == 0 {
+			t.Errorf("%s: no test", rule)
+		}
+	}
+	if rules < 90 {
+		t.Errorf("only %d rules found: the test looks for the wrong thing", rules)
 	}
 }

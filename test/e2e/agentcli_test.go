@@ -66,8 +66,8 @@ func TestAgentStopsForGood(t *testing.T) {
 		input credentials
 		want  string
 	}{
-		{"wrong token", credentials{id: k.good.id, token: "nonsense"}, "bindu-edge: the edge answered 401 Unauthorized (unauthorized): The token does not open this tunnel."},
-		{"unknown", credentials{id: "nobody", token: "nonsense"}, "bindu-edge: the edge answered 404 Not Found (tunnel_not_found): There is no tunnel of this id."},
+		{"wrong token", credentials{id: k.good.id, token: "nonsense"}, "bindu-edge: the edge answered 401 Unauthorized (unauthorized): The token is wrong: it does not open this tunnel."},
+		{"unknown", credentials{id: "nobody", token: "nonsense"}, "bindu-edge: the edge answered 404 Not Found (tunnel_not_found): The tunnel is unknown: there is none of this id."},
 		{"expired", k.expired, "bindu-edge: the edge answered 410 Gone (tunnel_expired): The tunnel has expired."},
 		{"revoked", k.revoked, "bindu-edge: the edge answered 403 Forbidden (tunnel_revoked): The tunnel was revoked."},
 		{"no ephemeral tunnels", credentials{}, "bindu-edge: the edge answered 404 Not Found (not_found): This edge offers no tunnels without credentials."},

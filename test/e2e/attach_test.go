@@ -57,8 +57,8 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"no token", string(k.good.id), "", nil, 401, "unauthorized", 1008, "missing"},
 		{"wrong token", string(k.good.id), wrong, nil, 401, "unauthorized", 1008, "token"},
-		{"unknown", "nobody", wrong, nil, 404, "tunnel_not_found", 1008, "no tunnel"},
-		{"no id", "no%20id", wrong, nil, 404, "tunnel_not_found", 1008, "no tunnel"},
+		{"unknown", "nobody", wrong, nil, 404, "tunnel_not_found", 1008, "unknown"},
+		{"no id", "no%20id", wrong, nil, 404, "tunnel_not_found", 1008, "unknown"},
 		{"expired", string(k.expired.id), k.expired.token, nil, 410, "tunnel_expired", 1008, "expired"},
 		{"revoked", string(k.revoked.id), k.revoked.token, nil, 403, "tunnel_revoked", 1008, "revoked"},
 		{"control plane away", string(k.good.id), k.good.token, away, 503, "control_plane_unavailable", 1011, "control plane"},

@@ -87,10 +87,10 @@ func TestPortInUse(t *testing.T) {
 	p := startPlane(t)
 	e := startEdge(t, p)
 	second := start(t, "second edge", e.env, "serve")
-	if code := second.wait(); code != 1 {
+	if code := second.wait(); code != 2 {
 		t.Errorf("exit code %d", code)
 	}
-	if got := second.output(); !strings.HasPrefix(got, "bindu-edge: listen") || !strings.HasSuffix(got, "address already in use") || strings.Contains(got, "\n") {
+	if got := second.output(); !strings.HasPrefix(got, "bindu-edge: PORT: the address is in use") || !strings.HasSuffix(got, "address already in use") || strings.Contains(got, "\n") {
 		t.Errorf("said %q", got)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -140,6 +141,8 @@ func (p *process) waitLine(text string, n int) string {
 		case <-p.exited:
 			p.t.Fatalf("%s ended (%v) without the line %q", p.name, p.err, text)
 		case <-timeout.C:
+			_ = p.cmd.Process.Signal(syscall.SIGQUIT) // shows what it does instead
+			<-p.exited
 			p.t.Fatalf("%s did not print the line %q (time %d)", p.name, text, n)
 		}
 	}
@@ -215,13 +218,23 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// freePort is a port that nobody listens at now.
+// freePort is a port that nobody listens at, and that no other test will get. It
+// lies below those that the system gives to outgoing connections, one of which
+// could take it otherwise before its server does.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 20_000 + int(lastPort.Add(1))%12_000
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
+
+var lastPort atomic.Int64
+
+func init() { lastPort.Store(int64(os.Getpid() * 37 % 12_000)) }
