@@ -243,6 +243,9 @@ func (e *Edge) Run(ctx context.Context) error {
 
 // warn says what a person should know before the world comes in.
 func (e *Edge) warn() {
+	if e.registry != nil {
+		e.log.Warn("pods can't reach each other yet: a request for a tunnel that another pod holds is answered 503 relay_unavailable")
+	}
 	if !e.cfg.EphemeralTunnels {
 		if e.control == nil {
 			e.log.Warn("nobody can connect: there is no control plane (CONTROL_PLANE_URL=none) and EPHEMERAL_TUNNELS is off")
