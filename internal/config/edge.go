@@ -45,6 +45,7 @@ type Registry struct {
 	RegistryKind      string        `name:"registry" setting:"REGISTRY" type:"choice" choices:"redis,memory" default:"redis" help:"Where claims on tunnels are kept: redis, or memory for one pod without Redis."`
 	RedisHost         string        `setting:"REDIS_HOST" type:"host" default:"localhost" help:"Host of Redis."`
 	RedisPort         int           `setting:"REDIS_PORT" type:"port" default:"6379" help:"Port of Redis: 1 to 65535."`
+	RedisSentinel     string        `name:"redis-sentinel-master" setting:"REDIS_SENTINEL_MASTER" type:"word" placeholder:"NAME" help:"Name of the primary to ask a Redis Sentinel for. REDIS_HOST and REDIS_PORT are then the Sentinel's (its usual port is 26379). Without it they are the primary's."`
 	RedisDB           int           `setting:"REDIS_DB" type:"count" min:"0" max:"65535" default:"0" help:"Number of the Redis database."`
 	RedisUsername     string        `setting:"REDIS_USERNAME" type:"word" help:"User name for Redis (ACL)."`
 	RedisPassword     Secret        `setting:"REDIS_PASSWORD" type:"secret" help:"Password for Redis."`

@@ -40,7 +40,7 @@ func openRegistry(cfg config.Edge, pod tunnel.PodID, lost func(tunnel.Claim), lo
 	}
 	o := redis.Options{
 		Pod: pod, PeerAddress: cfg.PeerAdvertise,
-		Host: cfg.RedisHost, Port: cfg.RedisPort, DB: cfg.RedisDB,
+		Host: cfg.RedisHost, Port: cfg.RedisPort, SentinelMaster: cfg.RedisSentinel, DB: cfg.RedisDB,
 		Username: cfg.RedisUsername, Password: cfg.RedisPassword.Reveal(),
 		TTL: cfg.TunnelRegistryTTL, PodLease: cfg.PodLease, SlugTTL: cfg.SlugCacheTTL,
 		Lost: lost, Logger: log,

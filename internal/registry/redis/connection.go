@@ -31,6 +31,7 @@ const (
 type dialer struct {
 	open  atomic.Bool // false while New runs, which must not connect
 	count atomic.Int64
+	via   sentinel
 }
 
 var errNotYet = errors.New("not connected yet")
@@ -40,6 +41,12 @@ func (d *dialer) dial(ctx context.Context, addr string, nd *net.Dialer, config *
 		return nil, errNotYet
 	}
 	d.count.Add(1)
+	if d.via.master != "" {
+		var err error
+		if addr, err = d.via.primary(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if config == nil {
 		return nd.DialContext(ctx, "tcp", addr)
 	}
@@ -49,8 +56,10 @@ func (d *dialer) dial(ctx context.Context, addr string, nd *net.Dialer, config *
 }
 
 func connect(o Options, d *dialer) (rueidis.Client, error) {
+	address := net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
+	d.via = sentinel{address, o.SentinelMaster}
 	client, err := rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{net.JoinHostPort(o.Host, strconv.Itoa(o.Port))},
+		InitAddress: []string{address},
 		SelectDB:    o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLS,
 		ClientName: "bindu-edge", ClientSetInfo: rueidis.DisableClientSetInfo,
 		DialCtxFn: d.dial,

@@ -44,8 +44,12 @@ type Options struct {
 	Pod         tunnel.PodID // unique to this process: see tunnel.NewPodID
 	PeerAddress string       // what other pods dial; may be empty
 
-	Host     string
-	Port     int
+	Host string
+	Port int
+	// SentinelMaster, if set, says that Host and Port are a Redis Sentinel's, which
+	// is asked for the primary of this name. It is asked without TLS and password.
+	SentinelMaster string
+
 	DB       int
 	Username string
 	Password string
