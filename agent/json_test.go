@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -300,7 +301,7 @@ func TestJSONSilentEdge(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	<-s.done
-	if err := s.end(); err != errSilent { //nolint:errorlint // the very one
+	if err := s.end(); !errors.Is(err, errSilent) {
 		t.Errorf("ended with %v", err)
 	}
 }

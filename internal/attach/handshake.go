@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
 // upgrading reports whether r asks for a WebSocket at all.
@@ -21,7 +22,7 @@ func checkHandshake(r *http.Request) error {
 	switch {
 	case r.ProtoMajor != 1 || r.ProtoMinor < 1:
 		return bad("Agents connect by WebSocket over HTTP/1.1.")
-	case !upgrading(r) || !hasToken(r.Header.Values("Connection"), "upgrade"):
+	case !upgrading(r) || !wire.HasToken(r.Header.Values("Connection"), "upgrade"):
 		return bad("Agents connect by WebSocket: Connection and Upgrade are missing.")
 	case r.Header.Get("Sec-WebSocket-Version") != "13":
 		return bad("The WebSocket's version is not 13.")
@@ -45,15 +46,4 @@ func checkOrigin(r *http.Request) error {
 		return nil
 	}
 	return fault.New(fault.Forbidden, "Web pages of other origins can't open tunnels.")
-}
-
-func hasToken(lines []string, token string) bool {
-	for _, line := range lines {
-		for part := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(part), token) {
-				return true
-			}
-		}
-	}
-	return false
 }

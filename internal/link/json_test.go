@@ -495,7 +495,7 @@ func TestJSONAnswersToNobody(t *testing.T) {
 	asked = ask(l, newRequest(t, "GET", "/", nil).WithContext(ctx))
 	m, _ = a.next("request")
 	cancel(gone)
-	if r := <-asked; r.err != gone { //nolint:errorlint // the very cause
+	if r := <-asked; !errors.Is(r.err, gone) {
 		t.Errorf("got %v", r.err)
 	}
 	a.send(`{"type":"response","request_id":"` + m.RequestID + `","status":200}`)

@@ -47,7 +47,7 @@ func encodeRequest(buf []byte, req *http.Request, id string, limit int) ([]byte,
 	defer func() { putBuffer(&bodies, body) }()
 	size := bodySize{}
 	if err := readBody(body, &size, req, room); err != nil {
-		if err == errNoRoom { //nolint:errorlint // ours, and never wrapped
+		if errors.Is(err, errNoRoom) {
 			return nil, tooLargeFor(limit)
 		}
 		return nil, err

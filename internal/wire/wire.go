@@ -94,7 +94,7 @@ const (
 func IsWebSocketUpgrade(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.ProtoMajor == 1 && r.ContentLength == 0 &&
 		len(r.Header["Upgrade"]) == 1 && strings.EqualFold(r.Header["Upgrade"][0], "websocket") &&
-		headerHasToken(r.Header["Connection"], "upgrade")
+		HasToken(r.Header["Connection"], "upgrade")
 }
 
 // StripPrefix removes every Bindu-* field from h.
@@ -106,7 +106,9 @@ func StripPrefix(h http.Header) {
 	}
 }
 
-func headerHasToken(lines []string, token string) bool {
+// HasToken reports whether a comma-separated header field names token, in any
+// case (RFC 9110, section 5.6.1).
+func HasToken(lines []string, token string) bool {
 	for _, line := range lines {
 		for part := range strings.SplitSeq(line, ",") {
 			if strings.EqualFold(strings.TrimSpace(part), token) {

@@ -78,7 +78,7 @@ func TestTargetOnIPv6Only(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp6", "[::1]:0")
 	if err != nil {
-		t.Skip("this machine has no IPv6: ", err)
+		t.Skip("this machine has no IPv6, so nothing can listen on it alone: ", err)
 	}
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: echo}}
 	s.Start()
@@ -103,7 +103,7 @@ func TestNothingListens(t *testing.T) {
 	wantError(t, get(t, e.path(c, "/")), 502, "local_service_unreachable")
 	l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
 	if err != nil {
-		t.Skip("somebody else has taken the port: ", err)
+		t.Fatal(err) // freePort gives no port twice
 	}
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: echo}}
 	s.Start()
