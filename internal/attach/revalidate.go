@@ -32,6 +32,9 @@ func (h *Handler) revalidate(ctx context.Context, l agentLink, a *attempt, sessi
 		}
 		switch fault.From(err).Code {
 		case fault.TunnelRevoked, fault.TunnelNotFound, fault.Unauthorized:
+			if h.opts.Ended != nil {
+				h.opts.Ended(a.grant.Tunnel) // first: who sees the link end may ask at once
+			}
 			session.Close(link.ReasonRevoked)
 		case fault.TunnelExpired:
 			session.Close(link.ReasonExpired)
