@@ -3,6 +3,7 @@ package agent
 import (
 	"net/http"
 
+	"github.com/getbindu/bindu-edge/internal/upgrade"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
@@ -30,7 +31,7 @@ func (h linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	guarded := &headerGuard{ResponseWriter: w}
 	if protocol != "" {
-		serveUpgrade(h.public, guarded, r, protocol)
+		upgrade.Serve(h.public, guarded, r, protocol)
 	} else {
 		h.public.ServeHTTP(guarded, r)
 	}

@@ -100,6 +100,11 @@ func (c Code) Retryable() bool {
 	return c.Status() == http.StatusServiceUnavailable || c.Status() == http.StatusTooManyRequests
 }
 
+// ErrNotDelivered marks, by errors.Is, a failure that is proven to have happened
+// before the agent could see the request: any request may be repeated, on
+// another link or by another pod.
+var ErrNotDelivered = errors.New("the agent was not handed the request")
+
 // Error is a failure with a code. The zero value is not useful.
 type Error struct {
 	Code       Code
@@ -116,6 +121,12 @@ func New(code Code, detail string) *Error { return &Error{Code: code, Detail: de
 // Wrap makes an Error that keeps its cause for the log.
 func Wrap(code Code, detail string, cause error) *Error {
 	return &Error{Code: code, Detail: detail, Err: cause}
+}
+
+// NotDelivered says that a tunnel's agent has just gone, and that it is proven
+// not to have seen the request.
+func NotDelivered(detail string, cause error) *Error {
+	return Wrap(TunnelOffline, detail, errors.Join(ErrNotDelivered, cause))
 }
 
 // From finds the Error in a chain. An error without one is internal, and its

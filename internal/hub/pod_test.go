@@ -234,7 +234,7 @@ func code(err error) fault.Code {
 }
 
 // undelivered is what a link says of a request that it never handed over.
-var undelivered = fault.Wrap(fault.TunnelOffline, "The agent's connection has just ended.", errors.Join(link.ErrNotDelivered))
+var undelivered = fault.Wrap(fault.TunnelOffline, "The agent's connection has just ended.", errors.Join(fault.ErrNotDelivered))
 
 // advance lets time pass in the bubble; it takes none outside.
 func advance(d time.Duration) { <-time.After(d); synctest.Wait() }

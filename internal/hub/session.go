@@ -12,6 +12,7 @@ import (
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/link"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
 // Session is one agent's hold on a tunnel, from its claim to the end of its
@@ -194,22 +195,18 @@ func (s *Session) release() {
 func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
 	admitted, err := s.gate.Enter(req)
 	if err != nil {
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
+		wire.CloseBody(req)
 		return nil, err
 	}
 	if !s.enter() {
 		s.gate.Leave()
-		if req.Body != nil {
-			_ = req.Body.Close()
-		}
-		return nil, fault.Wrap(fault.TunnelOffline, "The agent has moved to a newer connection.", link.ErrNotDelivered)
+		wire.CloseBody(req)
+		return nil, fault.NotDelivered("The agent has moved to a newer connection.", nil)
 	}
 	res, err := s.link.RoundTrip(admitted)
 	if err != nil {
 		s.leave()
-		if errors.Is(err, link.ErrNotDelivered) && ended(s.link) {
+		if errors.Is(err, fault.ErrNotDelivered) && ended(s.link) {
 			// The link ended before its end was noticed here: whoever asks next
 			// must not find it again. One that lives has refused this request alone.
 			s.hub.offline(s, !s.grant.Ephemeral)

@@ -101,7 +101,7 @@ func TestReplacedLinkTakesNoRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.link("agent", next)
-		if _, err := stale.RoundTrip(request()); !errors.Is(err, link.ErrNotDelivered) || code(err) != fault.TunnelOffline {
+		if _, err := stale.RoundTrip(request()); !errors.Is(err, fault.ErrNotDelivered) || code(err) != fault.TunnelOffline {
 			t.Errorf("got %v, want the proof that nobody saw the request", err)
 		}
 		_ = stream.Body.Close()

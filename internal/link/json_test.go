@@ -340,7 +340,7 @@ func TestJSONAnswers(t *testing.T) {
 			})
 			r := <-ask(l, newRequest(t, tt.method, "/", nil))
 			if tt.status == want502 {
-				if codeOf(r.err) != fault.BadAgentResponse || errors.Is(r.err, link.ErrNotDelivered) {
+				if codeOf(r.err) != fault.BadAgentResponse || errors.Is(r.err, fault.ErrNotDelivered) {
 					t.Errorf("got %+v, want bad_agent_response", r)
 				}
 			} else if r.err != nil {
@@ -429,7 +429,7 @@ func TestJSONProtocolErrors(t *testing.T) {
 			}()
 			tt.send(a, m.RequestID)
 			<-l.Done()
-			if r := <-asked; codeOf(r.err) != fault.LinkLost || errors.Is(r.err, link.ErrNotDelivered) {
+			if r := <-asked; codeOf(r.err) != fault.LinkLost || errors.Is(r.err, fault.ErrNotDelivered) {
 				t.Errorf("the request in flight got %v", r.err)
 			}
 			if got := <-closed; got.Code != tt.code || !strings.HasPrefix(got.Reason, "protocol_error") && tt.code != 1002 || len(got.Reason) > 123 {
@@ -441,7 +441,7 @@ func TestJSONProtocolErrors(t *testing.T) {
 			if l.Reason() != link.ReasonProtocol || l.Err() == nil {
 				t.Errorf("ended by %s: %v", l.Reason(), l.Err())
 			}
-			if _, err := l.RoundTrip(newRequest(t, "GET", "/", nil)); codeOf(err) != fault.TunnelOffline || !errors.Is(err, link.ErrNotDelivered) {
+			if _, err := l.RoundTrip(newRequest(t, "GET", "/", nil)); codeOf(err) != fault.TunnelOffline || !errors.Is(err, fault.ErrNotDelivered) {
 				t.Errorf("a request after the end: %v", err)
 			}
 		})
@@ -587,7 +587,7 @@ func TestJSONStuckAgent(t *testing.T) {
 		if r := <-first; codeOf(r.err) != fault.LinkLost {
 			t.Errorf("the one that was begun: %v", r.err)
 		}
-		if r := <-second; codeOf(r.err) != fault.TunnelOffline || !errors.Is(r.err, link.ErrNotDelivered) {
+		if r := <-second; codeOf(r.err) != fault.TunnelOffline || !errors.Is(r.err, fault.ErrNotDelivered) {
 			t.Errorf("the one that was not: %v", r.err)
 		}
 		if time.Since(began) != 15*time.Second || l.Reason() != link.ReasonHeartbeat {
@@ -693,10 +693,10 @@ func TestJSONGoodbye(t *testing.T) {
 	said := make(chan error, 1)
 	go func() { said <- l.Goodbye(t.Context()) }()
 	<-l.Leaving()
-	if r := <-upload; !errors.Is(r.err, link.ErrNotDelivered) {
+	if r := <-upload; !errors.Is(r.err, fault.ErrNotDelivered) {
 		t.Errorf("a request whose body was being read: %v", r.err)
 	}
-	if _, err := l.RoundTrip(newRequest(t, "GET", "/", nil)); !errors.Is(err, link.ErrNotDelivered) {
+	if _, err := l.RoundTrip(newRequest(t, "GET", "/", nil)); !errors.Is(err, fault.ErrNotDelivered) {
 		t.Errorf("a new request: %v", err)
 	}
 	a.send(`{"type":"response","request_id":"` + m.RequestID + `","status":200}`)

@@ -24,7 +24,7 @@ import (
 // out. An answer must be closed, as always: until then a compressed one counts
 // against the pod's memory.
 func (l *JSON) RoundTrip(req *http.Request) (*http.Response, error) {
-	defer closeBody(req)
+	defer wire.CloseBody(req)
 	if len(req.Header["Upgrade"]) > 0 {
 		return nil, fault.New(fault.UpgradeUnsupported, "The agent of this tunnel takes whole requests only. Agents that speak bindu.h2 take upgrades.")
 	}
@@ -86,9 +86,9 @@ func (l *JSON) RoundTrip(req *http.Request) (*http.Response, error) {
 func (l *JSON) refusal() error {
 	select {
 	case <-l.done:
-		return notDelivered("The agent's connection has just ended.", l.Err())
+		return fault.NotDelivered("The agent's connection has just ended.", l.Err())
 	default:
-		return notDelivered("The agent is leaving this connection.", nil)
+		return fault.NotDelivered("The agent is leaving this connection.", nil)
 	}
 }
 

@@ -152,7 +152,7 @@ func TestProofOfNonDelivery(t *testing.T) {
 			if got := fault.From(err).Code; got != tt.code {
 				t.Errorf("code %s, want %s: %v", got, tt.code, err)
 			}
-			if got := !errors.Is(err, link.ErrNotDelivered); got != tt.delivered {
+			if got := !errors.Is(err, fault.ErrNotDelivered); got != tt.delivered {
 				t.Errorf("may have been delivered: %v, want %v: %v", got, tt.delivered, err)
 			}
 		})
@@ -189,9 +189,9 @@ func TestShutdownUnderLoad(t *testing.T) {
 					}
 					_, saw := seen.Load(path)
 					switch {
-					case errors.Is(err, link.ErrNotDelivered) && saw:
+					case errors.Is(err, fault.ErrNotDelivered) && saw:
 						t.Errorf("%s: claimed not to be delivered, but the agent saw it: %v", path, err)
-					case !errors.Is(err, link.ErrNotDelivered):
+					case !errors.Is(err, fault.ErrNotDelivered):
 						t.Errorf("%s: an orderly goodbye lost a request: %v", path, err)
 					}
 					claims.Add(1)
@@ -223,7 +223,7 @@ func TestGoawayStopsNewRequestsAtOnce(t *testing.T) {
 	<-working
 	leave()
 	<-l.Leaving()
-	if _, err := l.RoundTrip(newRequest(t, http.MethodGet, "/new", nil)); !errors.Is(err, link.ErrNotDelivered) {
+	if _, err := l.RoundTrip(newRequest(t, http.MethodGet, "/new", nil)); !errors.Is(err, fault.ErrNotDelivered) {
 		t.Errorf("a new request on a leaving link: %v", err)
 	}
 	close(finish) // what was in flight ends well

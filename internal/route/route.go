@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
-	"github.com/getbindu/bindu-edge/internal/link"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
@@ -108,7 +107,7 @@ func (w way) RoundTrip(req *http.Request) (*http.Response, error) {
 // mayRepeat reports whether another link could do better, and the agent has
 // not seen the request.
 func mayRepeat(err error) bool {
-	return errors.Is(err, link.ErrNotDelivered) && fault.From(err).Code == fault.TunnelOffline
+	return errors.Is(err, fault.ErrNotDelivered) && fault.From(err).Code == fault.TunnelOffline
 }
 
 // unread is a request body that survives the Close of a link that did not use

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
-	"github.com/getbindu/bindu-edge/internal/link"
 	"github.com/getbindu/bindu-edge/internal/route"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
@@ -41,8 +40,8 @@ type source struct {
 func (s *source) Close() error { s.closed++; return nil }
 
 var (
-	unseen  = fault.Wrap(fault.TunnelOffline, "just ended", link.ErrNotDelivered)
-	full    = &fault.Error{Code: fault.ConcurrencyLimited, Err: link.ErrNotDelivered}
+	unseen  = fault.Wrap(fault.TunnelOffline, "just ended", fault.ErrNotDelivered)
+	full    = &fault.Error{Code: fault.ConcurrencyLimited, Err: fault.ErrNotDelivered}
 	lost    = fault.New(fault.LinkLost, "lost")
 	offline = fault.New(fault.TunnelOffline, "not connected")
 )

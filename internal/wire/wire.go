@@ -118,3 +118,10 @@ func HasToken(lines []string, token string) bool {
 	}
 	return false
 }
+
+// CloseBody ends the body of a request that nobody will read on.
+func CloseBody(r *http.Request) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+}

@@ -30,7 +30,7 @@ var imports = []mayImport{
 		"internal/control/...", "internal/controlclient", "internal/demo", "internal/terminal",
 		"internal/tunnel", "internal/wire",
 	}, "a command parses, makes Options and runs; what stands behind the doors is internal/edge's to wire"},
-	{"agent/...", []string{"agent/...", "internal/wsconn", "internal/wire"},
+	{"agent/...", []string{"agent/...", "internal/wsconn", "internal/upgrade", "internal/wire"},
 		"the agent is a library in other people's programs: it brings nothing of the edge with it"},
 
 	{"internal/edge", with(vocabulary, concat(doors, decisions, []string{
@@ -50,14 +50,19 @@ var imports = []mayImport{
 	{"internal/hub", with(vocabulary, "internal/link"), decisionsApart},
 	{"internal/admission", with(vocabulary, "internal/link"), decisionsApart},
 
-	{"internal/link/...", with(words, "internal/link/...", "internal/wsconn"),
+	{"internal/link/...", with(words, "internal/link/...", "internal/h2", "internal/wsconn"),
 		"a link carries requests; it knows neither whose they are nor who sent them"},
+	{"internal/h2", with(words, "internal/upgrade"),
+		"an HTTP/2 connection over bytes that somebody else has connected: it knows nobody at either end"},
+	{"internal/upgrade", []string{"internal/wire"},
+		"an upgraded stream, used on both sides: it is part of the agent's library"},
 	{"internal/wsconn", []string{"internal/wire"},
 		"a connection of bytes, used on both sides: it knows nothing of tunnels"},
 
 	{"internal/registry", words, "the family's words are below its members"},
 	{"internal/registry/*", with(words, "internal/registry"), adaptersApart},
-	{"internal/relay", words, "the family's words are below its members"},
+	{"internal/relay", with(words, "internal/h2", "internal/upgrade"),
+		"a hop is HTTP/2 over whatever its members carry; it knows none of them"},
 	{"internal/relay/*", with(words, "internal/relay"), adaptersApart},
 	{"internal/controlclient", words, adaptersApart},
 	{"internal/control/store", words, "the family's words are below its members"},

@@ -1,29 +1,39 @@
-package link
+// Package upgrade carries an upgraded connection (RFC 9110, section 7.8) as one
+// full-duplex HTTP/2 stream: Send is the end that asks, Serve the end that
+// answers. It decides nothing: which upgrades are allowed was decided before
+// Send, and what becomes of one is the handler's behind Serve. What comes from
+// the far side is untrusted.
+package upgrade
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 
-	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
-// upgrade carries "Upgrade: websocket" as one full-duplex stream: a POST whose
-// body is what the caller sends, answered by a 200 with the marker whose body is
-// what the local server sends. Any other answer is passed on as it is.
-func (l *H2) upgrade(req *http.Request) (*http.Response, error) {
+// ErrNonsense is an answer to an upgrade that can't be understood.
+var ErrNonsense = errors.New("the answer to an upgrade is nonsense")
+
+// Send carries the upgrade that req asks for ("Upgrade: websocket", Connection
+// removed) through send as one full-duplex stream: a POST whose body is what the
+// caller sends, answered by a 200 with the marker whose body is what the far side
+// sends. That comes back as a 101 whose body is an io.ReadWriteCloser with
+// CloseWrite; any other answer as it is.
+func Send(req *http.Request, send func(*http.Request) (*http.Response, error)) (*http.Response, error) {
 	protocol := req.Header.Get("Upgrade")
-	closeBody(req)
+	wire.CloseBody(req)
 	toAgent, fromCaller := io.Pipe()
 	out := *req
 	out.Method = http.MethodPost
 	out.Header = req.Header.Clone()
-	out.Header.Del("Upgrade") // Connection is gone already
+	out.Header.Del("Upgrade")
 	out.Header.Set(wire.HeaderUpgrade, protocol)
 	out.Body = toAgent
 	out.ContentLength = -1
-	res, err := l.send(&out)
+	res, err := send(&out)
 	if err != nil {
 		return nil, err
 	}
@@ -31,10 +41,10 @@ func (l *H2) upgrade(req *http.Request) (*http.Response, error) {
 	if res.StatusCode == http.StatusSwitchingProtocols || (marker != "" && (res.StatusCode != http.StatusOK || marker != protocol)) {
 		_ = toAgent.Close()
 		_ = res.Body.Close()
-		return nil, fault.New(fault.BadAgentResponse, "The agent answered an upgrade with nonsense.")
+		return nil, ErrNonsense
 	}
 	if marker == "" {
-		_ = toAgent.Close() // the local server declined: nothing more goes to it
+		_ = toAgent.Close() // the far side declined: nothing more goes to it
 		return res, nil
 	}
 	res.StatusCode = http.StatusSwitchingProtocols

@@ -1,4 +1,4 @@
-package agent
+package upgrade
 
 import (
 	"bufio"
@@ -13,17 +13,18 @@ import (
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
-// serveUpgrade gives an upgraded stream to h as the HTTP/1.1 upgrade request
-// that WebSocket libraries and httputil.ReverseProxy know: they hijack the
-// connection and speak on it.
-func serveUpgrade(h http.Handler, w *headerGuard, r *http.Request, protocol string) {
+// Serve gives a stream that Send made, for protocol, to h as the HTTP/1.1 upgrade
+// request that WebSocket libraries and httputil.ReverseProxy know: they hijack
+// the connection and speak on it. Serve returns when the stream has ended, and
+// panics with http.ErrAbortHandler when that was no clean end.
+func Serve(h http.Handler, w http.ResponseWriter, r *http.Request, protocol string) {
 	body := r.Body
 	r.Method, r.Proto, r.ProtoMajor, r.ProtoMinor = http.MethodGet, "HTTP/1.1", 1, 1
 	r.Body, r.ContentLength = http.NoBody, 0
 	r.Header.Del("Content-Length")
 	r.Header.Set("Connection", "Upgrade")
 	r.Header.Set("Upgrade", protocol)
-	u := &upgradeWriter{headerGuard: w, protocol: protocol, body: body}
+	u := &writer{ResponseWriter: w, protocol: protocol, body: body}
 	h.ServeHTTP(u, r)
 	if u.conn == nil {
 		return // answered like any request
@@ -40,29 +41,36 @@ func serveUpgrade(h http.Handler, w *headerGuard, r *http.Request, protocol stri
 	}
 }
 
-// upgradeWriter is the ResponseWriter of an upgrade request. A 101 is held back
+// writer is the ResponseWriter of an upgrade request. A 101 is held back
 // until Hijack, because on the link it is a 200 with a marker.
-type upgradeWriter struct {
-	*headerGuard
+type writer struct {
+	http.ResponseWriter
 	protocol string
 	body     io.ReadCloser
 	switched bool // WriteHeader(101) came before Hijack
 	conn     *streamConn
 }
 
-func (u *upgradeWriter) WriteHeader(status int) {
+func (u *writer) WriteHeader(status int) {
 	if status == http.StatusSwitchingProtocols {
 		u.switched = true
 		return
 	}
-	u.headerGuard.WriteHeader(status)
+	u.ResponseWriter.WriteHeader(status)
 }
 
-func (u *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+// Flush makes handlers happy that ask for an http.Flusher.
+func (u *writer) Flush() { _ = http.NewResponseController(u.ResponseWriter).Flush() }
+
+// Unwrap is for http.ResponseController.
+func (u *writer) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+
+// Hijack gives the stream to whoever speaks the protocol.
+func (u *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if u.conn != nil {
 		return nil, nil, http.ErrHijacked
 	}
-	u.conn = &streamConn{w: u.headerGuard, rc: http.NewResponseController(u.ResponseWriter), protocol: u.protocol, body: u.body, closed: make(chan struct{})}
+	u.conn = &streamConn{w: u.ResponseWriter, rc: http.NewResponseController(u.ResponseWriter), protocol: u.protocol, body: u.body, closed: make(chan struct{})}
 	if u.switched {
 		u.conn.accept(u.Header())
 	}
@@ -72,7 +80,7 @@ func (u *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // streamConn is the hijacked connection: the stream's two halves. The first
 // thing written to it is the head of a 101, unless WriteHeader has said so.
 type streamConn struct {
-	w        *headerGuard
+	w        http.ResponseWriter
 	rc       *http.ResponseController
 	protocol string
 	body     io.ReadCloser
@@ -102,7 +110,7 @@ func (c *streamConn) accept(header http.Header) {
 	wire.StripPrefix(h)
 	h.Set(wire.HeaderUpgrade, c.protocol)
 	c.w.WriteHeader(http.StatusOK)
-	c.w.Flush()
+	_ = c.rc.Flush() // an HTTP/2 stream can always be flushed
 	c.accepted = true
 }
 
@@ -178,10 +186,15 @@ func (c *streamConn) Close() error {
 	return c.body.Close()
 }
 
-func (c *streamConn) LocalAddr() net.Addr                { return linkAddr{} }
-func (c *streamConn) RemoteAddr() net.Addr               { return linkAddr{} }
+func (c *streamConn) LocalAddr() net.Addr                { return streamAddr{} }
+func (c *streamConn) RemoteAddr() net.Addr               { return streamAddr{} }
 func (c *streamConn) SetReadDeadline(t time.Time) error  { return c.rc.SetReadDeadline(t) }
 func (c *streamConn) SetWriteDeadline(t time.Time) error { return c.rc.SetWriteDeadline(t) }
 func (c *streamConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.rc.SetReadDeadline(t), c.rc.SetWriteDeadline(t))
 }
+
+type streamAddr struct{}
+
+func (streamAddr) Network() string { return "link" }
+func (streamAddr) String() string  { return "link" }

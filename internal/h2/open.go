@@ -1,4 +1,4 @@
-package link
+package h2
 
 import (
 	"context"
@@ -9,54 +9,55 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/wire"
-	"github.com/getbindu/bindu-edge/internal/wsconn"
 )
 
-// Options configure the links of a pod.
+// Options configure an Opener.
 type Options struct {
-	// PingInterval is how long the agent may be silent before a PING asks
+	// PingInterval is how long the far side may be silent before a PING asks
 	// whether it lives (0: 10 s), PingTimeout how long the answer may take
-	// (0: 15 s). A frozen agent is noticed within their sum.
+	// (0: 15 s). A frozen one is noticed within their sum.
 	PingInterval, PingTimeout time.Duration
 	// CountError, if set, is called with the kind of each HTTP/2 error (letters,
 	// digits and underscores).
 	CountError func(kind string)
 }
 
-// Opener makes H2 links. All links of a pod share its transport, which keeps
-// no connections of its own.
-type Opener struct {
-	transport *http.Transport
-	ping      time.Duration
-}
-
-type dialKey struct{}
-
-// NewOpener makes an Opener.
-func NewOpener(o Options) *Opener {
+// WithDefaults fills in what was left empty.
+func (o Options) WithDefaults() Options {
 	if o.PingInterval == 0 {
 		o.PingInterval = wire.PingInterval
 	}
 	if o.PingTimeout == 0 {
 		o.PingTimeout = wire.PingTimeout
 	}
+	return o
+}
+
+// Opener makes Conns. They share its transport, which keeps no connections of its
+// own.
+type Opener struct{ transport *http.Transport }
+
+type dialKey struct{}
+
+// NewOpener makes an Opener.
+func NewOpener(o Options) *Opener {
+	o = o.WithDefaults()
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	return &Opener{
-		ping: o.PingInterval,
 		transport: &http.Transport{
 			Protocols:          protocols,
 			DisableCompression: true, // bodies pass as they are
-			// The connection exists already: the agent dialled it.
+			// The connection exists already: that is what a Carrier is.
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				conn, ok := ctx.Value(dialKey{}).(net.Conn)
 				if !ok {
-					return nil, errors.New("a link's transport dials nothing")
+					return nil, errors.New("this transport dials nothing")
 				}
 				return conn, nil
 			},
 			MaxResponseHeaderBytes: wire.MaxResponseHeader,
-			// The agent answers 100 itself when its local service has not done so
+			// The far side answers 100 itself when its local service has not done so
 			// within a second; this one only bounds a lost answer.
 			ExpectContinueTimeout: 10 * time.Second,
 			HTTP2: &http.HTTP2Config{
@@ -70,13 +71,13 @@ func NewOpener(o Options) *Opener {
 	}
 }
 
-// settingsTimeout bounds the wait for an agent's first frame.
+// settingsTimeout bounds the wait for the far side's first frame.
 const settingsTimeout = 10 * time.Second
 
-// Open starts a link on conn, which belongs to the link from then on, and waits
-// until the agent has said what it takes: before that, net/http would assume a
+// Open starts HTTP/2 on conn, which belongs to the Conn from then on, and waits
+// until the far side has said what it takes: before that, net/http would assume a
 // hundred streams at most. ctx bounds the opening only.
-func (o *Opener) Open(ctx context.Context, conn *wsconn.Conn) (*H2, error) {
+func (o *Opener) Open(ctx context.Context, conn Carrier) (*Conn, error) {
 	tap := newFrameTap(conn)
 	cc, err := o.transport.NewClientConn(context.WithValue(ctx, dialKey{}, net.Conn(tap)), "http", wire.ControlAuthority+":80")
 	if err != nil {
@@ -87,7 +88,7 @@ func (o *Opener) Open(ctx context.Context, conn *wsconn.Conn) (*H2, error) {
 	defer patience.Stop()
 	select {
 	case <-tap.ready:
-		return &H2{cc: cc, conn: conn, tap: tap, ping: o.ping, worn: make(chan struct{})}, nil
+		return &Conn{cc: cc, tap: tap, worn: make(chan struct{})}, nil
 	case <-conn.Done():
 		err = conn.Err()
 	case <-patience.C:

@@ -1,18 +1,16 @@
-package link
+package h2
 
 import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/getbindu/bindu-edge/internal/wsconn"
 )
 
-// frameTap watches the frames that an agent sends for a GOAWAY. net/http acts
-// on one but tells nobody, and a link whose agent leaves must get no new
+// frameTap watches the frames that the far side sends for a GOAWAY. net/http acts
+// on one but tells nobody, and a connection whose far side leaves must get no new
 // requests (RFC 9113, sections 4.1 and 6.8).
 type frameTap struct {
-	*wsconn.Conn
+	Carrier
 
 	// Owned by Read.
 	header  [9]byte // of the frame that begins
@@ -25,7 +23,7 @@ type frameTap struct {
 	heard      atomic.Int64 // when bytes last came, in ns since the epoch
 	closedHere atomic.Bool  // the HTTP/2 library closed a connection that was alive
 	once       sync.Once
-	goaway     chan struct{} // closed at the first GOAWAY, and when the link ends
+	goaway     chan struct{} // closed at the first GOAWAY, and when the connection ends
 	left       atomic.Bool   // a GOAWAY was seen
 }
 
@@ -35,8 +33,8 @@ const (
 	frameGoaway     = 7
 )
 
-func newFrameTap(c *wsconn.Conn) *frameTap {
-	t := &frameTap{Conn: c, goaway: make(chan struct{}), ready: make(chan struct{})}
+func newFrameTap(c Carrier) *frameTap {
+	t := &frameTap{Carrier: c, goaway: make(chan struct{}), ready: make(chan struct{})}
 	t.heard.Store(time.Now().UnixNano())
 	return t
 }
@@ -51,7 +49,7 @@ func (t *frameTap) Read(p []byte) (int, error) {
 			close(t.ready)
 		}
 	}
-	n, err := t.Conn.Read(p)
+	n, err := t.Carrier.Read(p)
 	if n > 0 {
 		t.heard.Store(time.Now().UnixNano())
 		t.scan(p[:n])
@@ -68,7 +66,7 @@ func (t *frameTap) Close() error {
 	default:
 		t.closedHere.Store(true)
 	}
-	err := t.Conn.Close()
+	err := t.Carrier.Close()
 	t.once.Do(func() { close(t.goaway) })
 	return err
 }

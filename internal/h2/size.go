@@ -1,4 +1,4 @@
-package link
+package h2
 
 import (
 	"net/http"
