@@ -48,6 +48,12 @@ format: ## Rewrite Go files as gofmt wants them
 docs: ## Write anew what is generated from the code
 	go generate ./...
 
+# Built first: `go run` would not pass a SIGTERM on.
+.PHONY: bench
+bench: ## Measure against two nginx proxies: under 5 minutes, BENCH='-only get1k' for less
+	@tools/setup
+	@go build -o bin/bench ./bench && exec bin/bench -json bin/bench.json $(BENCH)
+
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (60s)
 	@FUZZTIME=$(FUZZTIME) tools/fuzz

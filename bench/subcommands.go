@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/getbindu/bindu-edge/bench/origin"
+	"github.com/getbindu/bindu-edge/bench/rawagent"
+)
+
+// subcommands are what the benchmark starts of itself as processes of their own.
+var subcommands = map[string]func(ctx context.Context, args []string, stdout io.Writer) error{
+	"origin": serveOrigin,
+	"agents": holdAgents,
+}
+
+// serveOrigin is `bench origin ADDRESS`.
+func serveOrigin(ctx context.Context, args []string, _ io.Writer) error {
+	if len(args) != 1 {
+		return errors.New("usage: bench origin ADDRESS")
+	}
+	server := &http.Server{Addr: args[0], Handler: origin.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })() // streams are cut: their reader has gone
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// agentsPerAddress is what an edge lets one address have of ephemeral tunnels.
+const agentsPerAddress = 5
+
+// holdAgents is `bench agents EDGE PROTOCOL FROM COUNT`.
+func holdAgents(ctx context.Context, args []string, stdout io.Writer) error {
+	if len(args) != 4 {
+		return errors.New("usage: bench agents EDGE PROTOCOL FROM COUNT")
+	}
+	from, err := strconv.Atoi(args[2])
+	if err != nil {
+		return fmt.Errorf("from: %w", err)
+	}
+	count, err := strconv.Atoi(args[3])
+	if err != nil {
+		return fmt.Errorf("count: %w", err)
+	}
+	crowd := rawagent.New(rawagent.Options{Edge: args[0], Protocol: args[1], From: from, Count: count, PerAddress: agentsPerAddress})
+	return crowd.Run(ctx, func() { fmt.Fprintf(stdout, "linked %d\n", count) })
+}
