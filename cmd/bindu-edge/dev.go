@@ -17,7 +17,7 @@ import (
 	"github.com/getbindu/bindu-edge/agent"
 	"github.com/getbindu/bindu-edge/internal/config"
 	"github.com/getbindu/bindu-edge/internal/control"
-	"github.com/getbindu/bindu-edge/internal/control/store/memory"
+	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
 	"github.com/getbindu/bindu-edge/internal/controlclient"
 	"github.com/getbindu/bindu-edge/internal/demo"
 	"github.com/getbindu/bindu-edge/internal/edge"
@@ -87,10 +87,15 @@ func (c *devCmd) Run(ctx context.Context, p *process) error {
 
 // serve runs control plane, edge and agent, and ends them in the order in which
 // nothing is lost: first the edge, whose goodbye the agent hears.
-func (c *devCmd) serve(ctx context.Context, cfg config.Edge, listener net.Listener, target *url.URL, shown *expose) error {
+func (c *devCmd) serve(ctx context.Context, cfg config.Edge, listener net.Listener, target *url.URL, shown *expose) (err error) {
 	logger := slog.New(shown.display.LogHandler(max(c.LogLevel, slog.LevelWarn)))
 	catchLog(logger)
-	plane, err := control.New(control.Options{Store: memory.New(memory.Options{}), Logger: logger})
+	kept, err := sqlite.Open(ctx, sqlite.Options{}) // in memory
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, kept.Close()) }()
+	plane, err := control.New(control.Options{Store: kept, Logger: logger})
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,10 @@ func (p *Plane) Handler() http.Handler {
 	return mux
 }
 
-func (p *Plane) health(w http.ResponseWriter, _ *http.Request) error {
+func (p *Plane) health(w http.ResponseWriter, r *http.Request) error {
+	if err := p.Ping(r.Context()); err != nil {
+		return err
+	}
 	return writeJSON(w, health{Status: "ok"})
 }
 
@@ -59,6 +62,9 @@ func (p *Plane) resolve(w http.ResponseWriter, r *http.Request) error {
 		return fault.Wrap(fault.TunnelNotFound, "No tunnel has this slug.", err)
 	}
 	t, err := p.store.BySlug(r.Context(), slug)
+	if err == nil && !t.DeletedAt.IsZero() {
+		err = unknownTunnel(t.ID)
+	}
 	if errors.Is(err, tunnel.ErrUnknown) {
 		return fault.Wrap(fault.TunnelNotFound, "No tunnel has this slug.", err)
 	}
@@ -78,6 +84,9 @@ func (p *Plane) validate(w http.ResponseWriter, r *http.Request) error {
 		return fault.Wrap(fault.TunnelNotFound, "No tunnel has this id.", err)
 	}
 	t, err := p.store.ByID(r.Context(), id)
+	if err == nil && !t.DeletedAt.IsZero() {
+		err = unknownTunnel(id)
+	}
 	if errors.Is(err, tunnel.ErrUnknown) {
 		return fault.Wrap(fault.TunnelNotFound, "No tunnel has this id.", err)
 	}
@@ -85,15 +94,17 @@ func (p *Plane) validate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	// The token comes before the status: only its owner learns the latter here.
-	if !t.Token.Opens(ask.Token) {
+	now := time.Now()
+	until, ok := t.Opens(ask.Token, now)
+	if !ok {
 		e := fault.New(fault.Unauthorized, "The token does not open this tunnel.")
 		e.Header = http.Header{"Www-Authenticate": {`Bearer error="invalid_token"`}}
 		return e
 	}
-	status := t.Status(time.Now())
+	status := t.Status(now)
 	return writeJSON(w, validation{
 		Valid: status == tunnel.StatusActive, Tunnel: t.ID, Status: status,
-		ExpiresAt: t.ExpiresAt.UTC().Format(time.RFC3339), Slug: t.Slug,
+		ExpiresAt: until.UTC().Format(time.RFC3339), Slug: t.Slug,
 	})
 }
 
@@ -148,8 +159,11 @@ func (p *Plane) answer(h handler) http.Handler {
 			return
 		}
 		requestID := rand.Text()
+		if errors.Is(err, ErrAway) {
+			err = fault.Wrap(fault.ControlPlaneUnavailable, "The control plane's database does not answer.", err)
+		}
 		e := fault.From(err)
-		if e.Code == fault.Internal {
+		if e.Code == fault.Internal { // of a store that is away, Run tells once
 			p.logger.LogAttrs(r.Context(), slog.LevelError, "control plane request failed",
 				slog.String("request_id", requestID), slog.String("path", r.URL.Path), slog.Any("error", err))
 		}

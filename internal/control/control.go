@@ -1,7 +1,12 @@
 // Package control is the control plane: it decides which tunnels exist, until
-// when, and which token opens each. It never carries a tunnel's traffic and
-// never keeps a token, only its SHA-256. Requests are not trusted: whoever can
-// reach the API may ask, so only a token's owner learns more than a status.
+// when, which token opens each, what limits they have, and which API key may
+// change that. It never carries a tunnel's traffic and never keeps a secret,
+// only its hash. Requests are not trusted: whoever can reach the API may ask,
+// so only a token's owner learns more than a status.
+//
+// The rules are here; a Store only keeps what it is told, each change together
+// with its audit entry and its event in one transaction. Errors wrap one of the
+// sentinels in store.go and check.go, or tunnel.ErrUnknown.
 package control
 
 import (
@@ -14,67 +19,17 @@ import (
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
-// DefaultLifetime is how long a tunnel lives when its creator does not say.
-const DefaultLifetime = 30 * 24 * time.Hour
-
-// What a Store says besides tunnel.ErrUnknown.
-var (
-	ErrTaken = errors.New("tunnel id or slug is taken")
-	ErrFull  = errors.New("no room for another tunnel")
+// How long things are kept.
+const (
+	DefaultLifetime = 30 * 24 * time.Hour  // of a tunnel whose creator does not say
+	HoldBack        = 30 * 24 * time.Hour  // before another tunnel may have a slug that was given up
+	MaxOverlap      = 7 * 24 * time.Hour   // of an old token with a new one
+	AuditLife       = 365 * 24 * time.Hour // of an audit entry
+	RecordLife      = 24 * time.Hour       // of an answer kept for its Idempotency-Key
+	EventLife       = 24 * time.Hour       // of an event, and no more than MaxEvents of them
+	MaxEvents       = 10_000
+	MaxKeys         = 1000 // API keys; revoked ones count until HoldBack has passed
 )
-
-// Tunnel is what the control plane keeps of one tunnel.
-type Tunnel struct {
-	ID        tunnel.ID
-	Slug      tunnel.Slug
-	Token     Digest
-	CreatedAt time.Time
-	ExpiresAt time.Time
-	RevokedAt time.Time // zero = not revoked
-}
-
-// Status is what the tunnel is at now. Revoked wins over expired, because it
-// is somebody's decision and the other only the clock's.
-func (t Tunnel) Status(now time.Time) tunnel.Status {
-	switch {
-	case !t.RevokedAt.IsZero():
-		return tunnel.StatusRevoked
-	case !t.ExpiresAt.After(now):
-		return tunnel.StatusExpired
-	default:
-		return tunnel.StatusActive
-	}
-}
-
-// Change is what may be changed in a tunnel; nil leaves a part as it is.
-type Change struct {
-	ExpiresAt *time.Time
-	RevokedAt *time.Time
-}
-
-// Reader finds tunnels. A missing one MUST be an error that wraps
-// tunnel.ErrUnknown; any other error means that the store can't tell.
-// Safe for concurrent use.
-type Reader interface {
-	ByID(ctx context.Context, id tunnel.ID) (Tunnel, error)
-	BySlug(ctx context.Context, slug tunnel.Slug) (Tunnel, error)
-}
-
-// Writer changes tunnels, each call atomically: a reader sees all of it or
-// nothing. Insert MUST refuse an id or slug in use with ErrTaken, and may
-// refuse with ErrFull. Change and Delete of a missing tunnel MUST be an error
-// that wraps tunnel.ErrUnknown. Safe for concurrent use.
-type Writer interface {
-	Insert(ctx context.Context, t Tunnel) error
-	Change(ctx context.Context, id tunnel.ID, c Change) error
-	Delete(ctx context.Context, id tunnel.ID) error
-}
-
-// Store keeps tunnels. Times MUST come back as the same instant, to the second.
-type Store interface {
-	Reader
-	Writer
-}
 
 // Options configure New.
 type Options struct {
@@ -86,9 +41,14 @@ type Options struct {
 type Plane struct {
 	store  Store
 	logger *slog.Logger
+	bell   *bell
+	used   *usedKeys
+
+	who Actor
+	tx  Tx // not nil inside Once: what changes belongs to its transaction
 }
 
-// New makes a control plane. It starts nothing.
+// New makes a control plane. It starts nothing; see Run.
 func New(o Options) (*Plane, error) {
 	if o.Store == nil {
 		return nil, errors.New("control plane needs a store")
@@ -96,75 +56,113 @@ func New(o Options) (*Plane, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Plane{store: o.Store, logger: o.Logger}, nil
+	return &Plane{store: o.Store, logger: o.Logger, bell: newBell(), used: newUsedKeys(), who: Actor{Name: "system"}}, nil
 }
 
-// Create says what a new tunnel is to be; every part may be left empty.
-type Create struct {
-	ID        tunnel.ID   // empty = random
-	Slug      tunnel.Slug // empty = random and unguessable
-	ExpiresAt time.Time   // zero = DefaultLifetime from now; kept to the second
+// As is the same control plane acting for who, whom the audit log will name.
+// Without it, changes are the system's own.
+func (p *Plane) As(who Actor) *Plane {
+	q := *p
+	q.who = who
+	return &q
 }
 
-// CreateTunnel makes a tunnel and the token that opens it. The token can't be
-// had again: only its digest is kept. Errors wrap ErrTaken, ErrFull or
-// tunnel.ErrUnknown for an id or slug that no tunnel can have.
-func (p *Plane) CreateTunnel(ctx context.Context, c Create) (Tunnel, string, error) {
-	now := time.Now().UTC()
-	if c.ID == "" {
-		c.ID = tunnel.ID(tunnel.NewEphemeral())
+const (
+	// pollEvery bounds how late one control plane learns of what another wrote
+	// into the same database; what it wrote itself it knows at once.
+	pollEvery  = 250 * time.Millisecond
+	pruneEvery = time.Minute
+)
+
+// Run keeps house until ctx ends: it notices what other processes changed in
+// the same database, writes down when keys were used, and removes what is past
+// its time. Without it everything works but these.
+func (p *Plane) Run(ctx context.Context) error {
+	poll, prune := time.NewTicker(pollEvery), time.NewTicker(pruneEvery)
+	defer poll.Stop()
+	defer prune.Stop()
+	var last int64
+	away := false
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			// The last notes are worth one more try; the store bounds its time.
+			return p.noteKeys(context.WithoutCancel(ctx))
+		case <-prune.C:
+			err = errors.Join(p.noteKeys(ctx), p.prune(ctx))
+		case <-poll.C:
+			var id int64
+			if id, err = p.LastEvent(ctx); err == nil && id != last {
+				last = id
+				p.bell.ring()
+			}
+		}
+		if ctx.Err() != nil {
+			continue
+		}
+		if (err != nil) != away { // said once, not four times a second
+			away = err != nil
+			if away {
+				p.logger.LogAttrs(ctx, slog.LevelWarn, "control plane's store is away", slog.Any("error", err))
+			} else {
+				p.logger.LogAttrs(ctx, slog.LevelInfo, "control plane's store is back")
+			}
+		}
 	}
-	if c.Slug == "" {
-		c.Slug = tunnel.NewEphemeral()
-	}
-	if c.ExpiresAt.IsZero() {
-		c.ExpiresAt = now.Add(DefaultLifetime)
-	}
-	if _, err := tunnel.ParseID(string(c.ID)); err != nil {
-		return Tunnel{}, "", fmt.Errorf("create tunnel: %w", err)
-	}
-	if _, err := tunnel.ParseSlug(string(c.Slug)); err != nil {
-		return Tunnel{}, "", fmt.Errorf("create tunnel: %w", err)
-	}
-	token := NewToken()
-	t := Tunnel{
-		ID: c.ID, Slug: c.Slug, Token: DigestOf(token),
-		CreatedAt: wholeSeconds(now), ExpiresAt: wholeSeconds(c.ExpiresAt),
-	}
-	if err := p.store.Insert(ctx, t); err != nil {
-		return Tunnel{}, "", fmt.Errorf("create tunnel: %w", err)
-	}
-	return t, token, nil
 }
 
-// RevokeTunnel ends a tunnel by decision. Revoking twice is no error.
-func (p *Plane) RevokeTunnel(ctx context.Context, id tunnel.ID) error {
-	now := wholeSeconds(time.Now())
-	if err := p.store.Change(ctx, id, Change{RevokedAt: &now}); err != nil {
-		return fmt.Errorf("revoke tunnel: %w", err)
-	}
-	return nil
+func (p *Plane) prune(ctx context.Context) error {
+	now := time.Now()
+	return p.update(ctx, func(ctx context.Context, tx Tx) error {
+		return tx.Prune(ctx, Horizon{
+			Tunnels: now.Add(-HoldBack), Audit: now.Add(-AuditLife), Records: now.Add(-RecordLife),
+			Events: now.Add(-EventLife), KeepEvents: MaxEvents, Pods: now.Add(-HoldBack), Now: now,
+		})
+	})
 }
 
-// ExpireTunnel moves a tunnel's end to at, kept to the second. A moment that
-// has passed ends it now; a later one prolongs it.
-func (p *Plane) ExpireTunnel(ctx context.Context, id tunnel.ID, at time.Time) error {
-	at = wholeSeconds(at)
-	if err := p.store.Change(ctx, id, Change{ExpiresAt: &at}); err != nil {
-		return fmt.Errorf("expire tunnel: %w", err)
+// Ping reports whether the store answers.
+func (p *Plane) Ping(ctx context.Context) error { return p.store.Ping(ctx) }
+
+// update runs f in one transaction, or in the one that it is part of.
+func (p *Plane) update(ctx context.Context, f func(context.Context, Tx) error) error {
+	if p.tx != nil {
+		return f(ctx, p.tx)
 	}
-	return nil
+	return p.store.Update(ctx, f)
 }
 
-// DeleteTunnel forgets a tunnel; its id and slug are free again.
-func (p *Plane) DeleteTunnel(ctx context.Context, id tunnel.ID) error {
-	if err := p.store.Delete(ctx, id); err != nil {
-		return fmt.Errorf("delete tunnel: %w", err)
+// change is update for what edges must hear of: it writes audit entry and
+// event, and wakes who follows.
+func (p *Plane) change(ctx context.Context, f func(context.Context, Tx) (change, error)) error {
+	rang := false
+	err := p.update(ctx, func(ctx context.Context, tx Tx) error {
+		c, err := f(ctx, tx)
+		if err != nil || c.action == "" {
+			return err
+		}
+		rang = true
+		now := precise(time.Now())
+		entry := Entry{At: now, Actor: p.who, Action: c.action, Target: c.target, Detail: c.detail}
+		if err := tx.AppendAudit(ctx, entry); err != nil {
+			return err
+		}
+		if c.kind == "" {
+			return nil
+		}
+		return tx.AppendEvent(ctx, Event{At: now, Tunnel: tunnel.ID(c.target), Kind: c.kind})
+	})
+	if err == nil && rang && p.tx == nil {
+		p.bell.ring()
 	}
-	return nil
+	return err
 }
 
-// wholeSeconds is what the API can say, so that the store and the API never
-// disagree about the moment of an end. Rounded down: nothing lives longer than
-// was asked.
-func wholeSeconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+// change says what was done; the zero one, that nothing was.
+type change struct {
+	action, target, detail string
+	kind                   EventKind // empty = no tunnel's matter
+}
+
+func unknownTunnel(id tunnel.ID) error { return fmt.Errorf("tunnel %s: %w", id, tunnel.ErrUnknown) }

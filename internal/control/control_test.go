@@ -30,7 +30,7 @@ func TestCreateTunnelFillsWhatIsEmpty(t *testing.T) {
 		now := time.Now().UTC() // stands still here
 		want := control.Tunnel{
 			ID: got.ID, Slug: got.Slug, Token: control.DigestOf(token),
-			CreatedAt: now, ExpiresAt: now.Add(control.DefaultLifetime),
+			CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(control.DefaultLifetime),
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("tunnel (-want +got):\n%s", diff)
@@ -56,9 +56,10 @@ func TestCreateTunnelRefuses(t *testing.T) {
 		want  error
 	}{
 		{"id in use", control.Create{ID: "a"}, control.ErrTaken},
-		{"slug in use", control.Create{Slug: "Slug-a"}, control.ErrTaken},
-		{"id that can't be", control.Create{ID: "a b"}, tunnel.ErrUnknown},
-		{"slug that can't be", control.Create{Slug: "a.b"}, tunnel.ErrUnknown},
+		{"slug in use", control.Create{Slug: "Slug-a", Foreign: true}, control.ErrTaken},
+		{"id that can't be", control.Create{ID: "a b"}, control.ErrInvalid},
+		{"slug that can't be", control.Create{Slug: "a.b"}, control.ErrInvalid},
+		{"slug that can't be anywhere", control.Create{Slug: "a.b", Foreign: true}, control.ErrInvalid},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			if _, token, err := p.CreateTunnel(t.Context(), row.input); !errors.Is(err, row.want) || token != "" {

@@ -9,14 +9,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/getbindu/bindu-edge/internal/control"
-	"github.com/getbindu/bindu-edge/internal/control/store/memory"
+	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
 	"github.com/getbindu/bindu-edge/internal/controlclient"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
 // What the two sides say to each other, over a network and without one.
 func TestAgainstTheControlPlane(t *testing.T) {
-	plane, err := control.New(control.Options{Store: memory.New(memory.Options{})})
+	kept, err := sqlite.Open(t.Context(), sqlite.Options{}) // in memory
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kept.Close() })
+	plane, err := control.New(control.Options{Store: kept})
 	if err != nil {
 		t.Fatal(err)
 	}

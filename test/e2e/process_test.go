@@ -71,8 +71,14 @@ type process struct {
 // start runs the binary with args and, beside PATH and HOME, nothing but env.
 func start(t *testing.T, name string, env []string, args ...string) *process {
 	t.Helper()
+	return startProgram(t, name, binary, env, args...)
+}
+
+// startProgram does the same with another program.
+func startProgram(t *testing.T, name, program string, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: name, more: make(chan struct{}), exited: make(chan struct{})}
-	p.cmd = exec.Command(binary, args...)
+	p.cmd = exec.Command(program, args...)
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GORACE=halt_on_error=1 exitcode=66"}, env...)
 	out, in := io.Pipe()
 	p.cmd.Stdout, p.cmd.Stderr = in, in

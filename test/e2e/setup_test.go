@@ -8,20 +8,22 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/control"
-	"github.com/getbindu/bindu-edge/internal/control/store/memory"
+	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
 // plane is a control plane for the edges of one test. It can be made to fail.
 type plane struct {
 	*control.Plane
-	url string
+	url    string
+	hangUp func() // closes the connections that edges keep open
 
 	mu     sync.Mutex
 	broken http.Handler // answers instead, if set
@@ -29,7 +31,12 @@ type plane struct {
 
 func startPlane(t *testing.T) *plane {
 	t.Helper()
-	made, err := control.New(control.Options{Store: memory.New(memory.Options{}), Logger: slog.New(slog.DiscardHandler)})
+	kept, err := sqlite.Open(t.Context(), sqlite.Options{}) // in memory
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kept.Close() })
+	made, err := control.New(control.Options{Store: kept, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +53,7 @@ func startPlane(t *testing.T) *plane {
 		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	p.url = server.URL
+	p.url, p.hangUp = server.URL, server.CloseClientConnections
 	return p
 }
 
@@ -66,7 +73,9 @@ type credentials struct {
 
 func (p *plane) create(t *testing.T, slug string) credentials {
 	t.Helper()
-	made, token, err := p.CreateTunnel(t.Context(), control.Create{Slug: tunnel.Slug(slug), ExpiresAt: time.Now().Add(time.Hour)})
+	made, token, err := p.CreateTunnel(t.Context(), control.Create{
+		Slug: tunnel.Slug(slug), Foreign: true, ExpiresAt: time.Now().Add(time.Hour),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,6 +95,12 @@ type edge struct {
 // is ready. env overrides.
 func startEdge(t *testing.T, p *plane, env ...string) *edge {
 	t.Helper()
+	return restartEdge(t, edgeEnv(t, p, env...))
+}
+
+// edgeEnv is the environment of a new pod.
+func edgeEnv(t *testing.T, p *plane, env ...string) []string {
+	t.Helper()
 	all := []string{
 		"HOST=127.0.0.1", fmt.Sprint("PORT=", freePort(t)), fmt.Sprint("ADMIN_ADDR=127.0.0.1:", freePort(t)),
 		"REGISTRY=memory", "CONTROL_PLANE_URL=none", "LOG_FORMAT=json", "DRAIN_DELAY_SECONDS=0.5",
@@ -93,11 +108,16 @@ func startEdge(t *testing.T, p *plane, env ...string) *edge {
 	if p != nil {
 		all = append(all, "CONTROL_PLANE_URL="+p.url)
 	}
-	return restartEdge(t, append(all, env...))
+	return append(all, env...)
 }
 
 // restartEdge runs a pod with the environment of an earlier one.
 func restartEdge(t *testing.T, env []string) *edge {
+	t.Helper()
+	return runEdge(t, binary, env)
+}
+
+func runEdge(t *testing.T, program string, env []string) *edge {
 	t.Helper()
 	e := &edge{env: env}
 	for _, v := range env {
@@ -109,8 +129,10 @@ func restartEdge(t *testing.T, env []string) *edge {
 			e.admin = "http://" + admin
 		}
 	}
-	e.process = start(t, "edge", env, "serve")
-	e.waitLine(`"serving"`, 1)
+	e.process = startProgram(t, "edge", program, env, "serve")
+	if !slices.Contains(env, "LOG_LEVEL=WARN") {
+		e.waitLine(`"serving"`, 1)
+	}
 	eventually(t, "the edge is ready", func() bool { return status(t, e.url+"/health/ready") == http.StatusOK })
 	return e
 }

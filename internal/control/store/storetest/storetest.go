@@ -1,20 +1,26 @@
 // Package storetest is what every control.Store must do, whatever keeps its
-// data. Each adapter's tests call Run.
+// data. Each adapter's tests call Run, and Shared if several processes may use
+// one database. Its inputs are hostile on purpose.
 package storetest
 
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
-	"sync/atomic"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// What the stores that are tested must be opened with.
+const (
+	Window  = 50          // see store.Options
+	Timeout = time.Minute // nothing here is about speed
 )
 
 // Run checks the stores that open makes. Each call of open must give an empty
@@ -26,15 +32,35 @@ func Run(t *testing.T, open func(t *testing.T) control.Store) {
 		run  func(*testing.T, control.Store)
 	}{
 		{"finds what was inserted", findsInserted},
-		{"unknown is ErrUnknown everywhere", unknown},
+		{"unknown is an error everywhere", unknown},
 		{"id and slug are taken once", takenOnce},
-		{"a change touches what it names only", changes},
-		{"deleting frees id and slug", deleting},
-		{"one of many inserts wins", oneInsertWins},
+		{"a replacement touches one", replaces},
+		{"removing frees id and slug", removing},
+		{"a transaction that fails leaves nothing", allOrNothing},
+		{"transactions are serial", func(t *testing.T, s control.Store) { serial(t, s, s) }},
+		{"held slugs", heldSlugs},
 		{"a cancelled context is an error", cancelled},
+		{"text is only text", hostileText},
+		{"pages cover everything once", pages},
+		{"filters", filters},
+		{"a rare match is found in the end", rareMatch},
+		{"links", links},
+		{"audit", audit},
+		{"events", events},
+		{"keys", keys},
+		{"records", records},
+		{"pruning", pruning},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
+}
+
+// Shared checks two stores on one database.
+func Shared(t *testing.T, a, b control.Store) {
+	t.Helper()
+	insert(t, a, sample("seen", "seen"))
+	expect(t, b, sample("seen", "seen"))
+	serial(t, a, b)
 }
 
 var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -42,143 +68,79 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func sample(id, slug string) control.Tunnel {
 	return control.Tunnel{
 		ID: tunnel.ID(id), Slug: tunnel.Slug(slug), Token: control.DigestOf(id + slug),
-		CreatedAt: epoch, ExpiresAt: epoch.Add(time.Hour),
+		CreatedAt: epoch, UpdatedAt: epoch, ExpiresAt: epoch.Add(time.Hour),
 	}
+}
+
+// whole has something in every field.
+func whole(id, slug string) control.Tunnel {
+	t := sample(id, slug)
+	rps, burst, zero, bytes := 0.5, 7, 0, int64(1<<40)
+	t.Name = "Ünïcode “name” 💡 with 'quotes' and \\ % _"
+	t.OldToken, t.OldTokenUntil = control.DigestOf("old"), epoch.Add(time.Minute)
+	t.CreatedAt, t.UpdatedAt = epoch.Add(time.Microsecond), epoch.Add(2*time.Microsecond)
+	t.RevokedAt = epoch.Add(time.Second)
+	t.Limits = control.Limits{RPS: &rps, Burst: &burst, InFlight: &zero, BodyBytes: &bytes}
+	t.Auth = control.Auth{Kind: control.AuthBasic, Credentials: []control.Credential{{User: "ann", Hash: "$x"}, {User: "bob", Hash: "$y"}}}
+	t.CIDRs = control.CIDRs{
+		Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},
+		Deny:  []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")},
+	}
+	return t
+}
+
+func update(t *testing.T, s control.Store, f func(context.Context, control.Tx) error) {
+	t.Helper()
+	if err := s.Update(t.Context(), f); err != nil {
+		t.Fatalf("Update: %v", err)
+	}
+}
+
+func tryInsert(ctx context.Context, s control.Store, row control.Tunnel) error {
+	return s.Update(ctx, func(ctx context.Context, tx control.Tx) error { return tx.Insert(ctx, row) })
 }
 
 func insert(t *testing.T, s control.Store, rows ...control.Tunnel) {
 	t.Helper()
-	for _, row := range rows {
-		if err := s.Insert(t.Context(), row); err != nil {
-			t.Fatalf("Insert(%s): %v", row.ID, err)
+	update(t, s, func(ctx context.Context, tx control.Tx) error {
+		for _, row := range rows {
+			if err := tx.Insert(ctx, row); err != nil {
+				return err
+			}
 		}
+		return nil
+	})
+}
+
+func same(t *testing.T, what string, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
 
-// expect finds want by both of its names.
+// expect finds want by both of its names, outside a transaction and in one.
 func expect(t *testing.T, s control.Store, want control.Tunnel) {
 	t.Helper()
-	byID, err := s.ByID(t.Context(), want.ID)
-	if err != nil {
-		t.Fatalf("ByID(%s): %v", want.ID, err)
-	}
-	if diff := cmp.Diff(want, byID); diff != "" {
-		t.Errorf("ByID(%s) (-want +got):\n%s", want.ID, diff)
-	}
-	bySlug, err := s.BySlug(t.Context(), want.Slug)
-	if err != nil {
-		t.Fatalf("BySlug(%s): %v", want.Slug, err)
-	}
-	if diff := cmp.Diff(want, bySlug); diff != "" {
-		t.Errorf("BySlug(%s) (-want +got):\n%s", want.Slug, diff)
-	}
-}
-
-func findsInserted(t *testing.T, s control.Store) {
-	a, b := sample("a.b_c-1", "Slug_A-1"), sample("b", "slug_a-1") // slugs differ in case only
-	insert(t, s, a, b)
-	expect(t, s, a)
-	expect(t, s, b)
-}
-
-func unknown(t *testing.T, s control.Store) {
-	insert(t, s, sample("id", "slug"))
-	now := epoch
-	_, byID := s.ByID(t.Context(), "slug")
-	_, bySlug := s.BySlug(t.Context(), "id")
-	for name, err := range map[string]error{
-		"ByID": byID, "BySlug": bySlug,
-		"Change": s.Change(t.Context(), "other", control.Change{RevokedAt: &now}),
-		"Delete": s.Delete(t.Context(), "other"),
-	} {
-		if !errors.Is(err, tunnel.ErrUnknown) {
-			t.Errorf("%s of a missing tunnel: %v, want ErrUnknown", name, err)
+	look := func(where string, r control.Reader) {
+		byID, err := r.ByID(t.Context(), want.ID)
+		if err != nil {
+			t.Fatalf("%s ByID(%q): %v", where, want.ID, err)
 		}
-	}
-}
-
-func takenOnce(t *testing.T, s control.Store) {
-	first := sample("id", "slug")
-	insert(t, s, first)
-	for _, row := range []control.Tunnel{sample("id", "other"), sample("other", "slug"), first} {
-		if err := s.Insert(t.Context(), row); !errors.Is(err, control.ErrTaken) {
-			t.Errorf("Insert(%s, %s): %v, want ErrTaken", row.ID, row.Slug, err)
+		same(t, where+" ByID", want, byID)
+		bySlug, err := r.BySlug(t.Context(), want.Slug)
+		if err != nil {
+			t.Fatalf("%s BySlug(%q): %v", where, want.Slug, err)
 		}
+		same(t, where+" BySlug", want, bySlug)
 	}
-	expect(t, s, first)
-	// A refused insert must leave nothing behind, not even half of its names.
-	insert(t, s, sample("other", "other"))
+	look("store", s)
+	update(t, s, func(ctx context.Context, tx control.Tx) error { look("tx", tx); return nil })
 }
 
-func changes(t *testing.T, s control.Store) {
-	row, bystander := sample("id", "slug"), sample("other", "other")
-	insert(t, s, row, bystander)
-
-	row.ExpiresAt = epoch.Add(48 * time.Hour)
-	if err := s.Change(t.Context(), row.ID, control.Change{ExpiresAt: &row.ExpiresAt}); err != nil {
-		t.Fatalf("Change expiry: %v", err)
-	}
-	expect(t, s, row)
-
-	row.RevokedAt = epoch.Add(time.Minute)
-	if err := s.Change(t.Context(), row.ID, control.Change{RevokedAt: &row.RevokedAt}); err != nil {
-		t.Fatalf("Change revocation: %v", err)
-	}
-	expect(t, s, row)
-
-	row.RevokedAt = time.Time{}
-	if err := s.Change(t.Context(), row.ID, control.Change{RevokedAt: &row.RevokedAt}); err != nil {
-		t.Fatalf("Change back: %v", err)
-	}
-	expect(t, s, row)
-	expect(t, s, bystander)
-}
-
-func deleting(t *testing.T, s control.Store) {
-	row, bystander := sample("id", "slug"), sample("other", "other")
-	insert(t, s, row, bystander)
-	if err := s.Delete(t.Context(), row.ID); err != nil {
-		t.Fatalf("Delete: %v", err)
-	}
-	if _, err := s.BySlug(t.Context(), row.Slug); !errors.Is(err, tunnel.ErrUnknown) {
-		t.Errorf("BySlug after Delete: %v, want ErrUnknown", err)
-	}
-	again := sample("id2", "slug")
-	insert(t, s, again, sample("id", "slug2"))
-	expect(t, s, again)
-	expect(t, s, bystander)
-}
-
-func oneInsertWins(t *testing.T, s control.Store) {
-	var won atomic.Int32
-	var all sync.WaitGroup
-	for i := range 16 {
-		all.Go(func() {
-			err := s.Insert(t.Context(), sample(fmt.Sprint("id", i), "slug"))
-			switch {
-			case err == nil:
-				won.Add(1)
-			case !errors.Is(err, control.ErrTaken):
-				t.Errorf("Insert: %v, want ErrTaken", err)
-			}
-		})
-	}
-	all.Wait()
-	if won.Load() != 1 {
-		t.Errorf("%d inserts of one slug succeeded, want 1", won.Load())
-	}
-}
-
-func cancelled(t *testing.T, s control.Store) {
-	insert(t, s, sample("id", "slug"))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	// "The store can't tell" must never look like "there is no such tunnel".
-	_, err := s.ByID(ctx, "id")
-	if err == nil || errors.Is(err, tunnel.ErrUnknown) {
-		t.Errorf("ByID with a cancelled context: %v", err)
-	}
-	if err := s.Insert(ctx, sample("id2", "slug2")); err == nil || errors.Is(err, control.ErrTaken) {
-		t.Errorf("Insert with a cancelled context: %v", err)
+func expectNone(t *testing.T, s control.Store, id tunnel.ID) {
+	t.Helper()
+	if _, err := s.ByID(t.Context(), id); !errors.Is(err, tunnel.ErrUnknown) {
+		t.Errorf("ByID(%q): %v, want ErrUnknown", id, err)
 	}
 }

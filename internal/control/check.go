@@ -1,0 +1,150 @@
+package control
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// ErrInvalid is a value that can't be. Its error is a *FieldError.
+var ErrInvalid = errors.New("invalid")
+
+// FieldError names the field, as the API calls it, and says what would be right.
+type FieldError struct {
+	Field  string // "slug", "limits.rps", "cidrs.allow[3]"
+	Detail string // for people; never repeats a secret
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Detail }
+func (e *FieldError) Unwrap() error { return ErrInvalid }
+
+func invalid(field, format string, args ...any) error {
+	return &FieldError{Field: field, Detail: fmt.Sprintf(format, args...)}
+}
+
+// Bounds of what people may write.
+const (
+	MinSlugLength = 3
+	MaxNameLength = 100 // characters
+	MaxCIDRs      = 64  // in each list
+	MaxRate       = 1_000_000
+	maxText       = 256 // bytes, of a search or of something that a pod reports
+)
+
+// lastEnd is the last second that RFC 3339 can write.
+var lastEnd = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+
+// CheckSlug says why nobody may choose this slug. It must do as the label of a
+// host name (RFC 1123, section 2.1), in which case makes no difference.
+func CheckSlug(slug tunnel.Slug) error {
+	s := string(slug)
+	ok := len(s) >= MinSlugLength && len(s) <= tunnel.MaxSlugLength && s[0] != '-' && s[len(s)-1] != '-' &&
+		strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+	if !ok {
+		return invalid("slug", "must be %d to %d of a-z 0-9 -, with no - at either end", MinSlugLength, tunnel.MaxSlugLength)
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	if err := checkText("name", name, 4*MaxNameLength); err != nil {
+		return err
+	}
+	if utf8.RuneCountInString(name) > MaxNameLength {
+		return invalid("name", "must have at most %d characters", MaxNameLength)
+	}
+	return nil
+}
+
+// checkText refuses what a log or a screen could be fooled with.
+func checkText(field, text string, most int) error {
+	switch {
+	case len(text) > most:
+		return invalid(field, "must have at most %d bytes", most)
+	case !utf8.ValidString(text):
+		return invalid(field, "must be UTF-8")
+	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return invalid(field, "must have no control characters")
+	default:
+		return nil
+	}
+}
+
+// clip makes a text from a pod fit, where refusing it would help nobody.
+func clip(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(text, "\uFFFD"))
+	for len(text) > maxText {
+		_, size := utf8.DecodeLastRuneInString(text)
+		text = text[:len(text)-size]
+	}
+	return text
+}
+
+func checkEnd(at time.Time) error {
+	if at.Before(time.Unix(0, 0)) || at.After(lastEnd) {
+		return invalid("expires_at", "must lie between 1970 and 9999")
+	}
+	return nil
+}
+
+func (l Limits) check() error {
+	switch {
+	case l.RPS != nil && !(*l.RPS >= 0 && *l.RPS <= MaxRate): // refuses NaN too
+		return invalid("limits.rps", "must be 0 to %d requests a second", MaxRate)
+	case l.Burst != nil && (*l.Burst < 0 || *l.Burst > MaxRate):
+		return invalid("limits.burst", "must be 0 to %d requests", MaxRate)
+	case l.InFlight != nil && (*l.InFlight < 0 || *l.InFlight > MaxRate):
+		return invalid("limits.inflight", "must be 0 to %d requests", MaxRate)
+	case l.BodyBytes != nil && (*l.BodyBytes < 0 || *l.BodyBytes > math.MaxInt64/2):
+		return invalid("limits.body_bytes", "must be 0 to %d bytes", int64(math.MaxInt64/2))
+	default:
+		return nil
+	}
+}
+
+func (c CIDRs) check() error {
+	for _, list := range []struct {
+		field string
+		nets  []netip.Prefix
+	}{{"cidrs.allow", c.Allow}, {"cidrs.deny", c.Deny}} {
+		if len(list.nets) > MaxCIDRs {
+			return invalid(list.field, "must have at most %d entries", MaxCIDRs)
+		}
+		for i, n := range list.nets {
+			if !n.IsValid() || n != n.Masked() || n.Addr().Is4In6() {
+				return invalid(fmt.Sprintf("%s[%d]", list.field, i), "must be a network such as 192.0.2.0/24 or 2001:db8::/32, without host bits")
+			}
+		}
+	}
+	return nil
+}
+
+// check is what must be right of a tunnel before it is kept. Its slug is
+// checked when it is chosen.
+func (t Tunnel) check() error {
+	if err := checkName(t.Name); err != nil {
+		return err
+	}
+	if err := checkEnd(t.ExpiresAt); err != nil {
+		return err
+	}
+	if err := t.Limits.check(); err != nil {
+		return err
+	}
+	if err := t.CIDRs.check(); err != nil {
+		return err
+	}
+	return t.Auth.check()
+}
