@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 60s
+SOAK ?= 10m
 STEP := tools/step
 
 # Tests of real processes: they want the machine to themselves, and `make check`
@@ -57,6 +58,10 @@ bench: ## Measure against two nginx proxies: under 5 minutes, BENCH='-only get1k
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (60s)
 	@FUZZTIME=$(FUZZTIME) tools/fuzz
+
+.PHONY: soak
+soak: ## Links and callers come and go for SOAK (10m); what they leave behind is a failure
+	go test -count=1 -v -timeout=0 -run '^TestChurn$$' ./test/e2e -soak=$(SOAK)
 
 ##@ The steps by themselves
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -95,12 +96,33 @@ func edgeClient(o Options) *http.Client {
 	}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy: o.Proxy, DialContext: dialer.DialContext, TLSClientConfig: tlsConfig,
+			Proxy: o.Proxy, DialContext: dialSocket(dialer), TLSClientConfig: tlsConfig,
 			TLSHandshakeTimeout: 10 * time.Second, Protocols: protocols,
 		},
 		// A redirect would carry the token to wherever it points.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// dialSocket puts a Socket around what is dialled, so that a message is one
+// system call.
+func dialSocket(d *net.Dialer) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := d.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return wsconn.NewSocket(conn), nil
+	}
+}
+
+// socketUnder finds the Socket in what net/http connected, which may be TLS.
+func socketUnder(conn net.Conn) *wsconn.Socket {
+	if secured, ok := conn.(*tls.Conn); ok {
+		conn = secured.NetConn()
+	}
+	s, _ := conn.(*wsconn.Socket)
+	return s
 }
 
 // connect opens one link and starts to serve on it.
@@ -111,6 +133,10 @@ func (a *Agent) connect(ctx context.Context) (session, error) {
 	if a.opts.Token != "" {
 		header.Set(wire.HeaderToken, a.opts.Token)
 	}
+	var socket *wsconn.Socket
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(got httptrace.GotConnInfo) { socket = socketUnder(got.Conn) },
+	})
 	ws, res, err := websocket.Dial(ctx, a.endpoint.String(), &websocket.DialOptions{
 		HTTPClient: a.client, HTTPHeader: header, Subprotocols: []string{string(a.opts.Protocol)},
 	})
@@ -134,7 +160,7 @@ func (a *Agent) connect(ctx context.Context) (session, error) {
 	if a.opts.Protocol == JSON {
 		s = a.serveJSON(ws)
 	} else {
-		s = a.serve(wsconn.New(ws, nil, nil))
+		s = a.serve(wsconn.Over(socket, ws))
 	}
 	a.log.Info("linked", "tunnel_id", state.TunnelID, "public_url", state.PublicURL, "protocol", a.opts.Protocol)
 	a.opts.OnState(state)

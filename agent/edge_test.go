@@ -33,11 +33,12 @@ func startEdge() *testEdge {
 			return
 		}
 		w.Header().Set(wire.HeaderPublicURL, e.URL+"/")
-		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{wire.ProtocolH2}})
+		small := wsconn.SmallBuffers(w)
+		ws, err := websocket.Accept(small, r, &websocket.AcceptOptions{Subprotocols: []string{wire.ProtocolH2}})
 		if err != nil {
 			return
 		}
-		l, err := opener.Open(r.Context(), wsconn.New(ws, nil, nil))
+		l, err := opener.Open(r.Context(), small.Conn(ws, nil))
 		if err != nil {
 			return
 		}

@@ -186,28 +186,27 @@ func (s *jsonSession) heartbeat(read <-chan struct{}) (silent bool) {
 	interval, patience := s.agent.opts.PingInterval, s.agent.opts.PingTimeout
 	tick := time.NewTimer(interval)
 	defer tick.Stop()
-	pinged := false
+	var asked time.Duration // when it was asked, since began; 0 = not
 	for {
 		select {
 		case <-read:
 			return false
 		case <-tick.C:
 		}
-		quiet := time.Since(s.began) - time.Duration(s.heard.Load())
+		heard, now := time.Duration(s.heard.Load()), time.Since(s.began)
 		switch {
-		case quiet < interval:
-			pinged = false
-			tick.Reset(interval - quiet)
-		case quiet < interval+patience:
-			if !pinged {
-				pinged = true
-				s.running.enter()
-				go func() { // an edge that does not read must not block us
-					defer s.running.leave()
-					s.write([]byte(`{"type":"` + wire.TypePing + `"}`))
-				}()
-			}
-			tick.Reset(interval + patience - quiet)
+		case now-heard < interval:
+			asked = 0
+			tick.Reset(interval - (now - heard))
+		case asked == 0 || heard > asked:
+			// However late we are, after a machine's sleep say: it is asked first.
+			asked = now
+			s.running.enter()
+			go func() { // an edge that does not read must not block us
+				defer s.running.leave()
+				s.write([]byte(`{"type":"` + wire.TypePing + `"}`))
+			}()
+			tick.Reset(patience)
 		default:
 			return true
 		}

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/getbindu/bindu-edge/internal/gather"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
@@ -81,10 +82,9 @@ func Local(target string, o LocalOptions) (http.Handler, error) {
 			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: wire.MaxLocalHeader / 2, // the guard counts 32 bytes more a field
 		},
-		FlushInterval: -1, // the first byte at once, and each one after it
-		BufferPool:    copyBuffers{},
-		ErrorLog:      slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
-		ErrorHandler:  l.failed,
+		BufferPool:   copyBuffers{},
+		ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		ErrorHandler: l.failed,
 	}
 	return l, nil
 }
@@ -114,17 +114,37 @@ func (l *local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		guarded.last = res.ContentLength == 0 || res.Body == http.NoBody
 		wire.StripPrefix(res.Header)
+		if res.StatusCode != http.StatusSwitchingProtocols {
+			gathered := gather.New(res.Body, res.ContentLength, guarded.flushLate)
+			guarded.prompt = gathered.Prompt()
+			res.Body = gathered
+			res.ContentLength = 0 // ReverseProxy looks at it only to flush in its own way
+			moveHeader(guarded.Header(), res)
+		}
 		return nil
 	}
 	proxy.ServeHTTP(guarded, r)
 }
 
-// lastHeader keeps a header without a body from being flushed by itself: sent
+// moveHeader does what ReverseProxy would do next, but does not copy each field.
+// ReverseProxy has no more use for the header afterwards.
+func moveHeader(to http.Header, res *http.Response) {
+	for name, values := range res.Header {
+		if prior := to[name]; prior != nil {
+			values = append(prior, values...)
+		}
+		to[name] = values
+	}
+	res.Header = nil
+}
+
+// lastHeader is the caller's side of an answer of the local server. It keeps a header without a body from being flushed by itself: sent
 // with the end of the stream it says that it is all there is, which gRPC needs
 // to see in an answer of trailers only.
 type lastHeader struct {
 	http.ResponseWriter
-	last bool
+	last   bool
+	prompt bool // each write is flushed, see gather.Body
 }
 
 // WriteHeader keeps net/http from guessing a Content-Type that the local server
@@ -135,6 +155,16 @@ func (w *lastHeader) WriteHeader(status int) {
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
+
+func (w *lastHeader) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	if err == nil && w.prompt {
+		err = w.FlushError()
+	}
+	return n, err
+}
+
+func (w *lastHeader) flushLate() { _ = w.FlushError() } // the next write meets the error again
 
 // FlushError is how http.ResponseController flushes.
 func (w *lastHeader) FlushError() error {

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +41,8 @@ type Conn struct {
 	cc  *http.ClientConn
 	tap *frameTap
 
+	unread *unread // nil = no bound
+
 	streams atomic.Int64
 	worn    chan struct{}
 }
@@ -56,6 +57,9 @@ func (c *Conn) Leaving() <-chan struct{} { return c.tap.goaway }
 // Worn is closed when so many requests were carried that the stream ids will run
 // out (RFC 9113, section 5.1.1). A new connection should take over.
 func (c *Conn) Worn() <-chan struct{} { return c.worn }
+
+// InFlight is how many requests have not ended.
+func (c *Conn) InFlight() int { return c.cc.InFlight() }
 
 // SawGoaway reports whether the far side has said goodbye.
 func (c *Conn) SawGoaway() bool { return c.tap.sawGoaway() }
@@ -119,13 +123,10 @@ func (c *Conn) Send(req *http.Request) (*http.Response, error) {
 	if c.streams.Add(1) == wornAfter {
 		close(c.worn)
 	}
-	var handed atomic.Bool
-	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-		WroteHeaders: func() { handed.Store(true) },
-	})
+	ctx, handed := watchHandover(req.Context())
 	res, err := c.cc.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return nil, c.classify(req.Context(), err, handed.Load())
+		return nil, c.classify(req.Context(), err, handed.done.Load())
 	}
 	if res.StatusCode < 200 || res.StatusCode > 599 {
 		_ = res.Body.Close()
@@ -136,6 +137,9 @@ func (c *Conn) Send(req *http.Request) (*http.Response, error) {
 		// the library misses a body of that length.
 		_ = res.Body.Close()
 		res.Body = http.NoBody
+	}
+	if c.unread != nil {
+		c.unread.count(res)
 	}
 	return res, nil
 }

@@ -17,6 +17,13 @@ type Options struct {
 	// whether it lives (0: 10 s), PingTimeout how long the answer may take
 	// (0: 15 s). A frozen one is noticed within their sum.
 	PingInterval, PingTimeout time.Duration
+	// MaxResponseHeader bounds a response's header in bytes (0: 1 MiB). A larger one
+	// ends the whole connection.
+	MaxResponseHeader int64
+	// MaxBuffered bounds what the responses of one connection may hold unread, in
+	// bytes (0: no bound). Over it the response whose reader has been away the
+	// longest ends with fault.ErrUnread, if that is over a second.
+	MaxBuffered int64
 	// CountError, if set, is called with the kind of each HTTP/2 error (letters,
 	// digits and underscores).
 	CountError func(kind string)
@@ -30,12 +37,18 @@ func (o Options) WithDefaults() Options {
 	if o.PingTimeout == 0 {
 		o.PingTimeout = wire.PingTimeout
 	}
+	if o.MaxResponseHeader == 0 {
+		o.MaxResponseHeader = wire.MaxResponseHeader
+	}
 	return o
 }
 
 // Opener makes Conns. They share its transport, which keeps no connections of its
 // own.
-type Opener struct{ transport *http.Transport }
+type Opener struct {
+	transport   *http.Transport
+	maxBuffered int64
+}
 
 type dialKey struct{}
 
@@ -45,6 +58,7 @@ func NewOpener(o Options) *Opener {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	return &Opener{
+		maxBuffered: o.MaxBuffered,
 		transport: &http.Transport{
 			Protocols:          protocols,
 			DisableCompression: true, // bodies pass as they are
@@ -56,7 +70,7 @@ func NewOpener(o Options) *Opener {
 				}
 				return conn, nil
 			},
-			MaxResponseHeaderBytes: wire.MaxResponseHeader,
+			MaxResponseHeaderBytes: o.MaxResponseHeader,
 			// The far side answers 100 itself when its local service has not done so
 			// within a second; this one only bounds a lost answer.
 			ExpectContinueTimeout: 10 * time.Second,
@@ -88,7 +102,11 @@ func (o *Opener) Open(ctx context.Context, conn Carrier) (*Conn, error) {
 	defer patience.Stop()
 	select {
 	case <-tap.ready:
-		return &Conn{cc: cc, tap: tap, worn: make(chan struct{})}, nil
+		c := &Conn{cc: cc, tap: tap, worn: make(chan struct{})}
+		if o.maxBuffered > 0 {
+			c.unread = newUnread(o.maxBuffered)
+		}
+		return c, nil
 	case <-conn.Done():
 		err = conn.Err()
 	case <-patience.C:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/gather"
 )
 
 // body is the caller's request body on its way to the agent. An error while
@@ -183,18 +184,23 @@ func (b *body) drain(control *http.ResponseController) {
 
 // answerBody is the agent's answer on its way to the caller.
 type answerBody struct {
-	io.ReadCloser
-	answer *http.Response // whose trailer appears at the end
-	clock  *clock
+	*gather.Body
+	answer   *http.Response // whose trailer appears at the end
+	clock    *clock
+	exchange *exchange
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
+	n, err := b.Body.Read(p)
 	if n > 0 {
 		b.clock.moved()
 	}
-	if errors.Is(err, io.EOF) {
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF):
 		dropForbiddenTrailers(b.answer.Trailer)
+	case errors.Is(err, fault.ErrUnread):
+		b.exchange.outcome, b.exchange.err = "unread", err
 	}
 	return n, err
 }

@@ -3,6 +3,7 @@ package ingress
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -32,13 +33,13 @@ var (
 // times; the timer looks at them when the earliest could be due, and sets
 // itself again.
 type clock struct {
-	limits  Timeouts
-	start   time.Time
-	timer   *time.Timer
-	cut     func(cause error) // ends the exchange at once; called at most once
-	ended   atomic.Bool
-	fired   atomic.Bool // cut was called
-	waiting func() bool // a read of the caller's body is under way; may be nil
+	limits Timeouts
+	start  time.Time
+	timer  *time.Timer
+	cut    func(cause error) // ends the exchange at once; called at most once
+	ended  atomic.Bool
+	fired  atomic.Bool // cut was called
+	upload *body       // the caller's; nil = none
 
 	// Nanoseconds since start; 0 = not (yet).
 	uploaded  atomic.Int64 // the last byte of the body was handed over
@@ -50,13 +51,14 @@ type clock struct {
 	keepAlive atomic.Pointer[func()] // set on event streams; must not block
 
 	// Owned by the timer.
-	unsent   func() (int, bool) // bytes that wait in the caller's socket; may be nil
+	caller   net.Conn                   // whose socket says how much waits in it; may be nil
+	unsent   func(net.Conn) (int, bool) // asks it
 	lastLeft int
 	taken    time.Duration // when the caller was last seen to take something
 }
 
-func newClock(l Timeouts, unsent func() (int, bool), waiting func() bool, cut func(error)) *clock {
-	c := &clock{limits: l, start: time.Now(), cut: cut, unsent: unsent, waiting: waiting}
+func newClock(l Timeouts, caller net.Conn, upload *body, cut func(error)) *clock {
+	c := &clock{limits: l, start: time.Now(), cut: cut, caller: caller, unsent: unsentBytes, upload: upload}
 	c.timer = time.AfterFunc(never, c.look) // look uses the timer, so it starts once that is set
 	c.again(c.first())
 	return c
@@ -189,7 +191,7 @@ func (c *clock) look() {
 // else the agent.
 func (c *clock) stoodStill() error {
 	after := c.limits.Idle.String()
-	if c.waiting != nil && c.waiting() {
+	if c.upload.waiting() {
 		return fault.New(fault.BadRequest, "The request's body stood still for "+after+".")
 	}
 	return fault.New(fault.FirstByteTimeout, "The agent took nothing of the request for "+after+".")
@@ -208,8 +210,8 @@ func (c *clock) stalled(now time.Duration) bool {
 	if c.taken < since { // another write than when we looked last
 		c.taken, c.lastLeft = since, 0
 	}
-	if c.unsent != nil {
-		if left, ok := c.unsent(); ok {
+	if c.caller != nil {
+		if left, ok := c.unsent(c.caller); ok {
 			if left < c.lastLeft {
 				c.taken = now
 			}

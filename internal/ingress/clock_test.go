@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"errors"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -90,7 +91,7 @@ func TestClocks(t *testing.T) {
 				began := time.Now()
 				var at time.Duration
 				var got error
-				c := newClock(row.limits, nil, func() bool { return true }, func(cause error) {
+				c := newClock(row.limits, nil, &body{reading: true}, func(cause error) {
 					if got != nil {
 						t.Error("cut twice")
 					}
@@ -138,13 +139,17 @@ func TestSlowIsNotStalled(t *testing.T) {
 		began := time.Now()
 		var at time.Duration
 		waiting := 1000
-		c := newClock(Timeouts{CallerStall: 8 * time.Second}, func() (int, bool) {
+		caller, other := net.Pipe() // never used, only asked about
+		defer caller.Close()
+		defer other.Close()
+		c := newClock(Timeouts{CallerStall: 8 * time.Second}, caller, nil, func(error) { at = time.Since(began) })
+		defer c.stop()
+		c.unsent = func(net.Conn) (int, bool) {
 			if time.Since(began) < time.Minute {
 				waiting-- // the caller takes a byte between two looks
 			}
 			return waiting, true
-		}, nil, func(error) { at = time.Since(began) })
-		defer c.stop()
+		}
 		c.gotAnswer()
 		c.writing()
 		<-time.After(later)

@@ -24,6 +24,12 @@ import (
 //	          traceparent, Via
 func (h *Handler) requestHeader(out, in *http.Request, x *exchange) {
 	header := out.Header
+	// All that is set here has one value; they share one array.
+	values := make([]string, 0, 7)
+	set := func(name, value string) { // name in its canonical form
+		values = append(values, value)
+		header[name] = values[len(values)-1 : len(values) : len(values)]
+	}
 	wire.StripPrefix(header)
 	delete(header, wire.HeaderToken)
 	for name := range header {
@@ -59,26 +65,30 @@ func (h *Handler) requestHeader(out, in *http.Request, x *exchange) {
 	if prior := strings.Join(header["X-Forwarded-For"], ", "); prior != "" {
 		peer = prior + ", " + peer
 	}
-	header.Set("X-Forwarded-For", peer)
+	set("X-Forwarded-For", peer)
 	if p := header.Get("X-Forwarded-Proto"); p != "http" && p != "https" {
 		proto := "http"
 		if in.TLS != nil {
 			proto = "https"
 		}
-		header.Set("X-Forwarded-Proto", proto)
+		set("X-Forwarded-Proto", proto)
 	}
 	if header.Get("X-Forwarded-Host") == "" {
-		header.Set("X-Forwarded-Host", out.Host)
+		set("X-Forwarded-Host", out.Host)
 	}
 	if prefix := header.Get("X-Forwarded-Prefix") + x.target.prefix; prefix != "" {
-		header.Set("X-Forwarded-Prefix", prefix)
+		set("X-Forwarded-Prefix", prefix)
 	}
-	header.Set("X-Request-Id", x.id)
+	set("X-Request-Id", x.id)
 	if !validTraceparent(header["Traceparent"]) {
-		header.Set("Traceparent", newTraceparent())
+		set("Traceparent", newTraceparent())
 		delete(header, "Tracestate")
 	}
-	header.Add("Via", via(in)) // RFC 9110, section 7.6.3: a gateway must
+	if prior := header["Via"]; prior == nil { // RFC 9110, section 7.6.3: a gateway must
+		set("Via", via(in))
+	} else {
+		header["Via"] = append(prior, via(in))
+	}
 }
 
 func expectsContinue(r *http.Request) bool {
@@ -202,7 +212,9 @@ func newTraceparent() string {
 	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
 	b[0] |= 1              // neither id may be all zeros
 	b[16] |= 1
-	return "00-" + hex.EncodeToString(b[:16]) + "-" + hex.EncodeToString(b[16:]) + "-00"
+	text := append(make([]byte, 0, 55), "00-"...)
+	text = append(hex.AppendEncode(text, b[:16]), '-')
+	return string(append(hex.AppendEncode(text, b[16:]), "-00"...))
 }
 
 // forbiddenTrailer tells the trailers that don't go on: those of RFC 9110

@@ -12,6 +12,7 @@ package ingress
 import (
 	"context"
 	"errors"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,6 +24,7 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/gather"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
@@ -63,6 +65,7 @@ type Options struct {
 type Handler struct {
 	opts    Options
 	log     *slog.Logger
+	proxied *log.Logger // what ReverseProxy has to say
 	methods map[string]bool
 	allow   string
 
@@ -72,7 +75,10 @@ type Handler struct {
 
 // New makes a Handler.
 func New(o Options) *Handler {
-	h := &Handler{opts: o, log: o.Logger, methods: map[string]bool{}, allow: strings.Join(o.Methods, ", ")}
+	h := &Handler{
+		opts: o, log: o.Logger, proxied: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		methods: map[string]bool{}, allow: strings.Join(o.Methods, ", "),
+	}
 	for _, m := range o.Methods {
 		h.methods[m] = true
 	}
@@ -181,7 +187,7 @@ func (h *Handler) look(r *http.Request, x *exchange) error {
 }
 
 func (h *Handler) resolve(ctx context.Context, t target) (tunnel.ID, error) {
-	var err error = fault.New(fault.TunnelNotFound, "There is no tunnel of this name.")
+	var err error
 	for _, slug := range t.slugs() {
 		var id tunnel.ID
 		if id, err = h.opts.Resolver.Resolve(ctx, slug); err == nil {
@@ -190,6 +196,9 @@ func (h *Handler) resolve(ctx context.Context, t target) (tunnel.ID, error) {
 		if fault.From(err).Code != fault.TunnelNotFound {
 			break
 		}
+	}
+	if err == nil {
+		err = fault.New(fault.TunnelNotFound, "There is no tunnel of this name.")
 	}
 	return "", err
 }
@@ -214,16 +223,9 @@ func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.Ro
 		delete(r.Header, "Upgrade")
 		delete(r.Header, "Http2-Settings")
 	}
-	// The server cancels its context too when we stop reading an upload, and then
-	// the answer must go on.
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
+	ctx, cancel := uploadContext(r.Context(), x.body)
 	defer cancel(nil)
-	defer context.AfterFunc(r.Context(), func() {
-		if !x.body.interrupted() {
-			cancel(context.Cause(r.Context()))
-		}
-	})()
-	w.clock = newClock(h.opts.Timeouts, h.unsent(r), x.body.waiting, cutter(cancel, w, x.body))
+	w.clock = newClock(h.opts.Timeouts, callerConn(r), x.body, cutter(cancel, w, x.body))
 	defer w.clock.stop()
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() {
@@ -255,8 +257,7 @@ func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.Ro
 		},
 		Transport:      way,
 		BufferPool:     copyBuffers{},
-		FlushInterval:  -1,
-		ErrorLog:       slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
+		ErrorLog:       h.proxied,
 		ModifyResponse: func(res *http.Response) error { return h.answer(w, r, res, x) },
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { h.fail(w, r, x, err) },
 	}
@@ -268,6 +269,25 @@ func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.Ro
 		}
 	}()
 	proxy.ServeHTTP(w, in)
+}
+
+// uploadContext is the caller's context for the exchange with the agent. The
+// server cancels its own too when we stop reading an upload, and then the answer
+// must go on.
+func uploadContext(caller context.Context, upload *body) (context.Context, context.CancelCauseFunc) {
+	if upload == nil {
+		return context.WithCancelCause(caller)
+	}
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
+	stop := context.AfterFunc(caller, func() {
+		if !upload.interrupted() {
+			cancel(context.Cause(caller))
+		}
+	})
+	return ctx, func(cause error) {
+		stop()
+		cancel(cause)
+	}
 }
 
 // answer makes the agent's answer fit for the caller.
@@ -286,14 +306,21 @@ func (h *Handler) answer(w *response, r *http.Request, res *http.Response, x *ex
 	}
 	w.empty = res.ContentLength == 0 || res.Body == http.NoBody
 	w.clock.gotAnswer()
-	if res.StatusCode != http.StatusSwitchingProtocols {
-		res.Body = &answerBody{ReadCloser: res.Body, answer: res, clock: w.clock}
-		if isSilentStream(res) {
-			w.events = true
-			alive := w.keepAlive
-			w.clock.keepAlive.Store(&alive)
-		}
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return nil
 	}
+	gathered := gather.New(res.Body, res.ContentLength, w.flushLate)
+	w.prompt = gathered.Prompt()
+	res.Body = &answerBody{Body: gathered, answer: res, clock: w.clock, exchange: x}
+	if isSilentStream(res) {
+		w.events = true
+		alive := w.keepAlive
+		w.clock.keepAlive.Store(&alive)
+	}
+	res.ContentLength = 0 // ReverseProxy looks at it only to flush in its own way
+	// ReverseProxy would copy the header field by field, and has no more use for
+	// it afterwards.
+	w.header, res.Header = res.Header, nil
 	return nil
 }
 
@@ -322,10 +349,12 @@ func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
 	fault.Write(w, r, e)
 }
 
-func (h *Handler) unsent(r *http.Request) func() (int, bool) {
-	conn, ok := r.Context().Value(connKey{}).(net.Conn)
-	if !ok || r.ProtoMajor != 1 {
-		return nil // on HTTP/2 other streams move on the same connection
+// callerConn is the connection whose socket tells how the caller takes its
+// answer; nil on HTTP/2, where other streams move on the same connection.
+func callerConn(r *http.Request) net.Conn {
+	if r.ProtoMajor != 1 {
+		return nil
 	}
-	return func() (int, bool) { return unsentBytes(conn) }
+	conn, _ := r.Context().Value(connKey{}).(net.Conn)
+	return conn
 }

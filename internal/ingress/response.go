@@ -18,9 +18,10 @@ type response struct {
 	clock  *clock
 	upload *body // nil = none
 
-	header  http.Header // of the final answer, until it is written
+	header  http.Header // of the final answer, until it is written; nil = empty
 	interim interim
 	empty   bool // no body follows
+	prompt  bool // each write is flushed, see gather.Body
 
 	wroteHeader atomic.Bool
 	status      int
@@ -40,7 +41,7 @@ type response struct {
 const lingerHalfClosed = 5 * time.Second
 
 func newResponse(w http.ResponseWriter, r *http.Request, upload *body) *response {
-	return &response{ResponseWriter: w, upload: upload, header: make(http.Header, 8), interim: interim{allowed: r.ProtoAtLeast(1, 1)}}
+	return &response{ResponseWriter: w, upload: upload, interim: interim{allowed: r.ProtoAtLeast(1, 1)}}
 }
 
 // Header is the response's own until it is written, because interim answers
@@ -49,6 +50,9 @@ func newResponse(w http.ResponseWriter, r *http.Request, upload *body) *response
 func (w *response) Header() http.Header {
 	if w.wroteHeader.Load() {
 		return w.ResponseWriter.Header()
+	}
+	if w.header == nil {
+		w.header = make(http.Header, 8)
 	}
 	return w.header
 }
@@ -94,7 +98,11 @@ func (w *response) Write(p []byte) (int, error) {
 		defer w.mu.Unlock()
 		w.remember(p)
 	}
-	return w.write(p)
+	n, err := w.write(p)
+	if err == nil && w.prompt {
+		err = w.flush()
+	}
+	return n, err
 }
 
 func (w *response) write(p []byte) (int, error) {
@@ -120,6 +128,8 @@ func (w *response) FlushError() error {
 	}
 	return w.flush()
 }
+
+func (w *response) flushLate() { _ = w.FlushError() } // the next write meets the error again
 
 func (w *response) flush() error {
 	if w.clock != nil {

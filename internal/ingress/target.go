@@ -106,17 +106,20 @@ func (t target) check() error {
 	if t.path == "*" {
 		return nil
 	}
-	bad := fault.New(fault.BadRequest, "The path is no valid URI path (RFC 3986, section 3.3).")
 	if !strings.HasPrefix(t.path, "/") || strings.ContainsFunc(t.path, notInTarget) {
-		return bad
+		return badPath()
 	}
 	if strings.ContainsFunc(t.query, notInTarget) {
 		return fault.New(fault.BadRequest, "The query is no valid URI query (RFC 3986, section 3.4).")
 	}
 	if _, err := url.ParseRequestURI(t.path); err != nil {
-		return bad
+		return badPath()
 	}
 	return nil
+}
+
+func badPath() error {
+	return fault.New(fault.BadRequest, "The path is no valid URI path (RFC 3986, section 3.3).")
 }
 
 // notInTarget holds what can't stand in a request-target in any form: the
@@ -157,19 +160,22 @@ func checkHost(host string) error {
 			return fault.New(fault.BadRequest, "Hosts under "+wire.ReservedDomain+" are reserved.")
 		}
 	}
-	bad := fault.New(fault.BadRequest, "The Host field is not valid (RFC 9110, section 7.2).")
 	// Over HTTP/2 anything can come; our own end of the link refuses what is not
 	// valid, as if the link had failed.
 	if !httpguts.ValidHostHeader(host) || strings.Contains(host, "@") {
-		return bad
+		return badHost()
 	}
 	if inside, bracketed := strings.CutPrefix(host, "["); bracketed {
 		inside, port, closed := strings.Cut(inside, "]")
 		if _, err := netip.ParseAddr(inside); !closed || err != nil || port != "" && port[0] != ':' {
-			return bad
+			return badHost()
 		}
 	} else if strings.Count(host, ":") > 1 {
-		return bad
+		return badHost()
 	}
 	return nil
+}
+
+func badHost() error {
+	return fault.New(fault.BadRequest, "The Host field is not valid (RFC 9110, section 7.2).")
 }

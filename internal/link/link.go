@@ -85,10 +85,9 @@ func (l *H2) Close(reason Reason) {
 		_ = l.h2.Close()
 		return
 	}
-	go func() {
-		l.conn.CloseWith(code, string(reason))
-		_ = l.h2.Close()
-	}()
+	// The callers don't wait until an agent that may be frozen has answered.
+	l.conn.CloseSoon(code, string(reason))
+	_ = l.h2.Close()
 }
 
 // RoundTrip sends one request to the agent by the rules of h2.Conn.RoundTrip.

@@ -34,11 +34,12 @@ func newDoor(t testing.TB, o link.Options) *door {
 	d := &door{links: make(chan *link.H2, 4)}
 	opener := link.NewOpener(o)
 	d.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{wire.ProtocolH2}})
+		small := wsconn.SmallBuffers(w)
+		ws, err := websocket.Accept(small, r, &websocket.AcceptOptions{Subprotocols: []string{wire.ProtocolH2}})
 		if err != nil {
 			return
 		}
-		l, err := opener.Open(r.Context(), wsconn.New(ws, nil, nil))
+		l, err := opener.Open(r.Context(), small.Conn(ws, nil))
 		if err != nil {
 			return // an agent that leaves as it comes; the test waits for its link
 		}

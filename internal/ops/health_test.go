@@ -207,6 +207,9 @@ func TestAdmin(t *testing.T) {
 		{"DELETE", "/health/ready", 405, "", "GET, HEAD"},
 		{"GET", "/metrics", 200, "one 1", ""},
 		{"POST", "/metrics", 405, "", "GET, HEAD"},
+		{"GET", "/debug/pprof/heap?gc=1", 200, "", ""},
+		{"GET", "/debug/pprof/goroutine?debug=1", 200, "goroutine profile", ""},
+		{"GET", "/debug/pprof/cmdline", 404, "", ""},
 		{"GET", "/", 404, "", ""},
 		{"GET", "/health", 404, "", ""},
 	} {

@@ -44,7 +44,7 @@ func Send(req *http.Request, send func(*http.Request) (*http.Response, error)) (
 		return nil, ErrNonsense
 	}
 	if marker == "" {
-		_ = toAgent.Close() // the far side declined: nothing more goes to it
+		_ = fromCaller.Close() // declined: nothing goes to the far side, and its answer is read to the end
 		return res, nil
 	}
 	res.StatusCode = http.StatusSwitchingProtocols

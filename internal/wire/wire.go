@@ -6,6 +6,7 @@ package wire
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -61,8 +62,9 @@ const (
 
 // Flow control and header limits of a link (RFC 9113, sections 5.2 and 6.5.2).
 const (
-	// StreamWindow is what one stream may have unread at its receiver.
-	StreamWindow = 1 << 20
+	// StreamWindow is what one stream may have unread at its receiver. With what
+	// else a stream needs, a caller who reads nothing costs the edge less than 1 MiB.
+	StreamWindow = 768 << 10
 	// ConnectionWindow must never be the bottleneck: one stalled stream would
 	// stop all others. It may not be larger, or it overflows.
 	ConnectionWindow = 1 << 30
@@ -124,4 +126,15 @@ func CloseBody(r *http.Request) {
 	if r.Body != nil {
 		_ = r.Body.Close()
 	}
+}
+
+// LinkURL is the URL with which net/http sends exactly this path (escaped, as it
+// came) and query as the :path of a request to host.
+func LinkURL(host, path, query string, hasQuery bool) *url.URL {
+	if strings.HasPrefix(path, "//") {
+		// The library puts "http:" in front of such an Opaque and then takes
+		// "http://host" away again.
+		path = "//" + host + path
+	}
+	return &url.URL{Scheme: "http", Host: host, Opaque: path, RawQuery: query, ForceQuery: hasQuery && query == ""}
 }

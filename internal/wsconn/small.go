@@ -2,26 +2,36 @@ package wsconn
 
 import (
 	"bufio"
-	"bytes"
-	"io"
 	"net"
 	"net/http"
+
+	"github.com/coder/websocket"
 )
 
-// smallBuffer is enough for a WebSocket frame's header and a heartbeat message.
-// What is larger is read and written past the buffer.
-const smallBuffer = 512
+// What stands above a Socket needs no more than a WebSocket frame's header, or
+// a heartbeat message with it. What is larger is read and written past these.
+const (
+	smallReader = 16
+	smallWriter = 512
+)
 
-// SmallBuffers makes w hijack its connection with small buffers in place of the
-// server's, of 4 KiB each way, which would be most of what an idle connection
-// costs. The server keeps its own for as long as its handler runs.
-func SmallBuffers(w http.ResponseWriter) http.ResponseWriter { return smallBuffers{w} }
+// Small is a ResponseWriter for websocket.Accept that hijacks its connection
+// with small buffers in place of the server's, of 4 KiB each way, which would
+// be most of what an idle connection costs. The server keeps its own for as long
+// as its handler runs.
+type Small struct {
+	http.ResponseWriter
+	socket *Socket // once hijacked
+}
 
-type smallBuffers struct{ http.ResponseWriter }
+// SmallBuffers wraps w.
+func SmallBuffers(w http.ResponseWriter) *Small { return &Small{ResponseWriter: w} }
 
-func (w smallBuffers) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+// Unwrap is for http.ResponseController.
+func (w *Small) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w smallBuffers) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+// Hijack is what websocket.Accept calls.
+func (w *Small) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, server, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
@@ -30,18 +40,24 @@ func (w smallBuffers) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		_ = conn.Close()
 		return nil, nil, err
 	}
-	var from io.Reader = conn
-	if n := server.Reader.Buffered(); n > 0 {
-		early, _ := server.Reader.Peek(n) // is there
-		from = io.MultiReader(bytes.NewReader(bytes.Clone(early)), conn)
+	s := NewSocket(conn)
+	reader := server.Reader
+	if s.raw != nil {
+		if n := reader.Buffered(); n > 0 { // at most the 4 KiB of the server's buffer
+			early, _ := reader.Peek(n) // is there
+			s.buffer = readBuffers.Get().(*[readSize]byte)
+			s.from, s.to = 0, copy(s.buffer[:], early)
+		}
+		s.exact = true
+		reader = bufio.NewReaderSize(s, smallReader)
 	}
-	// Who hijacks looks for early bytes in the reader's buffer, and reads the rest
-	// from conn itself.
-	early := server.Reader.Buffered()
-	reader := bufio.NewReaderSize(from, max(smallBuffer, early))
-	if _, err := reader.Peek(early); err != nil {
-		_ = conn.Close()
-		return nil, nil, err
-	}
-	return conn, bufio.NewReadWriter(reader, bufio.NewWriterSize(conn, smallBuffer)), nil
+	w.socket = s
+	return s, bufio.NewReadWriter(reader, bufio.NewWriterSize(s, smallWriter)), nil
+}
+
+// Conn makes a Conn of the WebSocket that was accepted on w.
+func (w *Small) Conn(ws *websocket.Conn, remote net.Addr) *Conn {
+	c := New(ws, nil, remote)
+	c.socket = w.socket
+	return c
 }

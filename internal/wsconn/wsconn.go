@@ -42,6 +42,7 @@ const (
 // the business of the protocol above.
 type Conn struct {
 	ws            *websocket.Conn
+	socket        *Socket // under ws; may be nil
 	local, remote net.Addr
 
 	message io.Reader // owned by Read: the rest of the current message, or nil
@@ -58,11 +59,19 @@ type Conn struct {
 }
 
 // New wraps ws, which belongs to the Conn from then on. The addresses are for
-// logs only; nil stands for "unknown".
+// logs only; nil stands for "unknown". What knows the Socket under ws should make
+// the Conn by Over or Small.Conn, which is cheaper.
 func New(ws *websocket.Conn, local, remote net.Addr) *Conn {
 	ws.SetReadLimit(MaxMessage)
 	c := &Conn{ws: ws, local: orUnknown(local), remote: orUnknown(remote), done: make(chan struct{})}
 	c.space.L = &c.mu
+	return c
+}
+
+// Over is New for a WebSocket that was dialled over s.
+func Over(s *Socket, ws *websocket.Conn) *Conn {
+	c := New(ws, nil, nil)
+	c.socket = s
 	return c
 }
 
@@ -85,6 +94,11 @@ func (c *Conn) Read(p []byte) (int, error) {
 	ctx := context.Background()
 	for {
 		if c.message == nil {
+			if c.socket != nil {
+				if err := c.socket.Await(); err != nil {
+					return 0, c.end(readError(err))
+				}
+			}
 			kind, r, err := c.ws.Reader(ctx)
 			if err != nil {
 				return 0, c.end(readError(err))
@@ -149,7 +163,7 @@ func (c *Conn) flush() {
 		c.queue, c.queued = nil, 0
 		c.space.Broadcast()
 		c.mu.Unlock()
-		err := c.ws.Write(ctx, websocket.MessageBinary, batch[:n])
+		err := c.send(ctx, batch[:n])
 		buffers.Put(batch)
 		if err != nil {
 			_ = c.end(&net.OpError{Op: "write", Net: "websocket", Err: err})
@@ -169,6 +183,19 @@ func (c *Conn) flush() {
 	if ended {
 		c.closeNow()
 	}
+}
+
+// send sends one message by one system call, if the socket allows.
+func (c *Conn) send(ctx context.Context, message []byte) error {
+	if c.socket == nil {
+		return c.ws.Write(ctx, websocket.MessageBinary, message)
+	}
+	c.socket.Gather()
+	err := c.ws.Write(ctx, websocket.MessageBinary, message)
+	if sent := c.socket.Release(); err == nil {
+		err = sent
+	}
+	return err
 }
 
 var buffers = sync.Pool{New: func() any { return new([QueueSize]byte) }}
@@ -207,6 +234,15 @@ func (c *Conn) CloseWith(code websocket.StatusCode, reason string) {
 	_ = c.end(net.ErrClosed)
 	if c.closing.CompareAndSwap(false, true) {
 		_ = c.ws.Close(code, reason)
+	}
+}
+
+// CloseSoon is CloseWith that waits for nothing: Done is closed when it returns,
+// and the peer is told meanwhile.
+func (c *Conn) CloseSoon(code websocket.StatusCode, reason string) {
+	_ = c.end(net.ErrClosed)
+	if c.closing.CompareAndSwap(false, true) {
+		go func() { _ = c.ws.Close(code, reason) }()
 	}
 }
 

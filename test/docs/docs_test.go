@@ -59,7 +59,7 @@ func documents(t *testing.T) []string {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && (d.Name() == ".git" || d.Name() == "third_party" || d.Name() == "testdata" || d.Name() == "bin") {
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "third_party" || d.Name() == "testdata" || d.Name() == "node_modules" || d.Name() == "bin") {
 			return filepath.SkipDir
 		}
 		if strings.HasSuffix(path, ".md") {

@@ -1,0 +1,81 @@
+// Package gather decides when an answer that is copied from one connection to
+// another is flushed. A header and a short body that come together should leave
+// together: a flush for each is a frame, a system call and often a wake-up more.
+// But nothing may wait for what does not come.
+//
+// It never looks at what it carries, and keeps none of it. Both the edge and the
+// agent use it; the bodies that it reads are untrusted, the lengths it is told
+// are those that net/http enforces.
+package gather
+
+import (
+	"io"
+	"sync"
+	"time"
+)
+
+// Delay is how long what was written may wait for what comes next, if the
+// length says that more comes.
+const Delay = time.Millisecond
+
+// Body is the body of an answer whose header was written before the first Read,
+// and which is written on after each Read. When a Read has to wait longer than
+// Delay, what was written before it is flushed meanwhile.
+//
+// Read must be called by the goroutine that writes, so that flush never runs
+// during a write. Close may be called from anywhere.
+type Body struct {
+	io.ReadCloser
+	flush func()
+	known bool // the length: else the writer flushes each write itself
+	timer *time.Timer
+
+	unsent bool // owned by Read: something was written and not flushed
+
+	mu      sync.Mutex // held during a flush
+	waiting bool       // a Read is under way, and nothing was flushed since it began
+}
+
+// New wraps an answer's body of the given length; negative means unknown. flush
+// may take as long as a write may.
+func New(body io.ReadCloser, length int64, flush func()) *Body {
+	return &Body{ReadCloser: body, flush: flush, known: length >= 0, unsent: true}
+}
+
+// Prompt reports whether the writer must flush each write itself: without a
+// length nobody knows whether more comes, and events must not wait at all.
+func (b *Body) Prompt() bool { return !b.known }
+
+func (b *Body) Read(p []byte) (int, error) {
+	if !b.unsent {
+		n, err := b.ReadCloser.Read(p)
+		b.unsent = n > 0 && b.known
+		return n, err
+	}
+	b.mu.Lock()
+	b.waiting = true
+	b.mu.Unlock()
+	if b.timer == nil {
+		b.timer = time.AfterFunc(Delay, b.late)
+	} else {
+		b.timer.Reset(Delay)
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.timer.Stop()
+	b.mu.Lock() // waits for a flush that is under way
+	defer b.mu.Unlock()
+	// A late call that belongs to this Read may still find the next one waiting,
+	// and then flushes a little early.
+	b.unsent = b.waiting || n > 0 && b.known
+	b.waiting = false
+	return n, err
+}
+
+func (b *Body) late() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting {
+		b.waiting = false
+		b.flush()
+	}
+}

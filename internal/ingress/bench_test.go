@@ -1,0 +1,48 @@
+package ingress
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// nowhere is a caller that takes everything and keeps nothing.
+type nowhere struct{ header http.Header }
+
+func (n *nowhere) Header() http.Header         { return n.header }
+func (n *nowhere) WriteHeader(int)             {}
+func (n *nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (n *nowhere) FlushError() error           { return nil }
+
+// BenchmarkRequest measures what ingress itself costs: the agent and the
+// caller's connection are fakes.
+func BenchmarkRequest(b *testing.B) {
+	kilobyte := strings.Repeat("x", 1024)
+	for _, row := range []struct {
+		name   string
+		length int64 // of the answer
+	}{{"1KB", 1024}, {"1KB_without_length", -1}} {
+		b.Run(row.name, func(b *testing.B) {
+			h := serving(func(req *http.Request) (*http.Response, error) {
+				return &http.Response{
+					StatusCode: http.StatusOK, ProtoMajor: 2, ContentLength: row.length, Request: req,
+					Header: http.Header{
+						"Content-Type": {"application/octet-stream"}, "Date": {"Mon, 23 Nov 2026 06:29:29 GMT"},
+						"Server": {"nginx"}, "Etag": {`"6561e9d3-400"`}, "Accept-Ranges": {"bytes"},
+					},
+					Body: io.NopCloser(strings.NewReader(kilobyte)),
+				}, nil
+			}, "")
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					r := httptest.NewRequest(http.MethodGet, "/local_tunnel/s/1k", nil)
+					r.Header.Set("User-Agent", "bench")
+					h.ServeHTTP(&nowhere{make(http.Header)}, r)
+				}
+			})
+		})
+	}
+}
