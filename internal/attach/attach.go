@@ -17,6 +17,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/getbindu/bindu-edge/internal/controlclient"
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/hub"
 	"github.com/getbindu/bindu-edge/internal/link"
@@ -47,6 +48,11 @@ type Slugs interface {
 	BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error
 }
 
+// Reports takes what happens to links. It MUST NOT block.
+type Reports interface {
+	Report(controlclient.LinkReport)
+}
+
 // Options configure a Handler. Hub and Links are required.
 type Options struct {
 	Hub          Hub
@@ -58,7 +64,8 @@ type Options struct {
 	PublicURL    func(tunnel.Slug) string
 	Address      func(*http.Request) netip.Addr // where an agent comes from; required with Ephemeral
 	Ended        func(tunnel.ID)                // told when a tunnel turned out expired or revoked
-	Revalidate   time.Duration                  // mean time between re-validations
+	Revalidate   time.Duration                  // mean time between re-validations; 0 = only when Recheck says so
+	Reports      Reports                        // nil: nobody is told
 	Pod          tunnel.PodID
 	Logger       *slog.Logger
 }
@@ -68,12 +75,19 @@ type Handler struct {
 	opts Options
 	log  *slog.Logger
 
-	links chan func(context.Context) // from ServeHTTP to Run
+	checks *checks
+	links  chan func(context.Context) (serve func()) // from ServeHTTP to Run
 }
 
 // New makes a Handler. No agent is let in before Run.
 func New(o Options) *Handler {
-	return &Handler{opts: o, log: o.Logger, links: make(chan func(context.Context))}
+	return &Handler{opts: o, log: o.Logger, checks: newChecks(o.Revalidate), links: make(chan func(context.Context) func())}
+}
+
+// accepted is the WebSocket of an agent that was let in.
+type accepted struct {
+	*websocket.Conn
+	on *wsconn.Small
 }
 
 // attempt is one handshake.
@@ -81,9 +95,11 @@ type attempt struct {
 	protocol string // agreed subprotocol; "" = none offered
 	offered  bool   // a subprotocol was offered: refuse by HTTP status
 	remote   string // address of the agent
+	version  string // what the agent says it is
 	tunnel   tunnel.ID
 	token    string
 	grant    tunnel.Grant
+	watch    *watch // of a tunnel with a token, else nil
 	giveUp   func() // of an ephemeral tunnel, else nil
 	outcome  string
 	status   int // HTTP status, or close code
@@ -93,9 +109,11 @@ type attempt struct {
 // ServeHTTP lets one agent in, or not. It returns after the handshake: net/http
 // keeps much of a request alive for as long as its handler runs.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &attempt{outcome: "accepted", status: http.StatusSwitchingProtocols, remote: r.RemoteAddr}
+	a := &attempt{outcome: "accepted", status: http.StatusSwitchingProtocols, remote: r.RemoteAddr, version: version(r.UserAgent())}
 	session, err := h.admit(r, a)
 	if err != nil {
+		h.leave(a)
+		h.reportRefused(a, fault.From(err).Code)
 		h.refuse(w, r, a, err)
 		h.record(r.Context(), a)
 		return
@@ -103,18 +121,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ws, err := h.upgrade(w, r, a)
 	if err != nil {
 		session.Abandon()
-		a.leave()
+		h.leave(a)
 		a.outcome, a.status, a.err = "handshake_failed", http.StatusBadRequest, err
 		h.record(r.Context(), a)
 		return
 	}
 	h.record(r.Context(), a)
 	select {
-	case h.links <- func(ctx context.Context) { h.serve(ctx, a, session, ws) }:
+	case h.links <- func(ctx context.Context) func() { return h.begin(ctx, a, session, ws) }:
 	case <-r.Context().Done(): // Run has ended
 		_ = ws.CloseNow()
 		session.Abandon()
-		a.leave()
+		h.leave(a)
 	}
 }
 
@@ -146,6 +164,7 @@ func (h *Handler) admit(r *http.Request, a *attempt) (*hub.Session, error) {
 	if h.opts.ControlPlane == nil {
 		return nil, fault.New(fault.TunnelNotFound, "This edge has no control plane and knows no tunnels by id.")
 	}
+	a.watch = h.checks.begin(a)
 	if a.grant, err = h.validate(r.Context(), a.tunnel, a.token); err != nil {
 		return nil, err
 	}
@@ -208,7 +227,7 @@ func (h *Handler) validate(ctx context.Context, id tunnel.ID, token string) (tun
 }
 
 // upgrade completes the handshake.
-func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, a *attempt) (*websocket.Conn, error) {
+func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, a *attempt) (*accepted, error) {
 	w.Header().Set(wire.HeaderTunnelID, string(a.grant.Tunnel))
 	if a.grant.Slug != "" {
 		w.Header().Set(wire.HeaderPublicURL, h.opts.PublicURL(a.grant.Slug))
@@ -217,10 +236,12 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, a *attempt) (*
 	if a.offered {
 		o.Subprotocols = []string{a.protocol}
 	}
-	if a.protocol == wire.ProtocolJSON {
-		w = wsconn.SmallBuffers(w) // its messages are few, its agents many
+	small := wsconn.SmallBuffers(w) // most agents are idle most of the time
+	ws, err := websocket.Accept(small, r, o)
+	if err != nil {
+		return nil, err
 	}
-	return websocket.Accept(w, r, o)
+	return &accepted{Conn: ws, on: small}, nil
 }
 
 // record writes the one event of an attempt, accepted or not.

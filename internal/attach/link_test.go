@@ -16,6 +16,7 @@ import (
 	"github.com/getbindu/bindu-edge/internal/hub"
 	"github.com/getbindu/bindu-edge/internal/link"
 	"github.com/getbindu/bindu-edge/internal/registry/memory"
+	"github.com/getbindu/bindu-edge/internal/route"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
@@ -23,6 +24,7 @@ type openGate struct{}
 
 func (openGate) Enter(r *http.Request) (*http.Request, error) { return r, nil }
 func (openGate) Leave()                                       {}
+func (openGate) Update(tunnel.Grant)                          {}
 
 func realHub() *hub.Hub {
 	return hub.New(hub.Options{
@@ -129,10 +131,7 @@ func TestLinkedTunnelServes(t *testing.T) {
 	if state.PublicURL != "https://edge.example/"+state.TunnelID+"/" || id == "" {
 		t.Errorf("the agent was told %+v", state)
 	}
-	next, err := h.Wait(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	next := route.New(route.Options{Pod: "pod-1", Hub: h, Registry: memory.New()}).Here(id)
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://edge.example/", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -6,12 +6,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/coder/websocket"
-
+	"github.com/getbindu/bindu-edge/internal/controlclient"
 	"github.com/getbindu/bindu-edge/internal/hub"
 	"github.com/getbindu/bindu-edge/internal/link"
 	"github.com/getbindu/bindu-edge/internal/wire"
-	"github.com/getbindu/bindu-edge/internal/wsconn"
 )
 
 // agentLink is a link of either protocol.
@@ -25,27 +23,37 @@ type agentLink interface {
 func (h *Handler) Run(ctx context.Context) {
 	var open sync.WaitGroup
 	defer open.Wait()
+	for range maxAskers {
+		open.Go(func() { h.recheck(ctx) })
+	}
 	for {
 		select {
-		case serve := <-h.links:
-			open.Go(func() { serve(ctx) })
+		case begin := <-h.links:
+			open.Go(func() {
+				// The opening makes its goroutine's stack grow, and it would stay so for
+				// as long as the link lives.
+				if serve := begin(ctx); serve != nil {
+					open.Go(serve)
+				}
+			})
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// leave gives up an ephemeral tunnel.
-func (a *attempt) leave() {
+// leave is the end of an attempt, or of its link.
+func (h *Handler) leave(a *attempt) {
+	h.checks.end(a.watch)
 	if a.giveUp != nil {
 		a.giveUp()
 	}
 }
 
 // start makes the link. The returned function waits until nothing of it is left.
-func (h *Handler) start(ctx context.Context, a *attempt, ws *websocket.Conn) (agentLink, func(), error) {
+func (h *Handler) start(ctx context.Context, a *attempt, ws *accepted) (agentLink, func(), error) {
 	if a.protocol == wire.ProtocolH2 {
-		l, err := h.opts.Links.Open(ctx, wsconn.New(ws, nil, remoteAddr(a.remote)))
+		l, err := h.opts.Links.Open(ctx, ws.on.Conn(ws.Conn, remoteAddr(a.remote)))
 		return l, func() {}, err
 	}
 	o := h.opts.JSON
@@ -55,31 +63,45 @@ func (h *Handler) start(ctx context.Context, a *attempt, ws *websocket.Conn) (ag
 			TunnelID: string(a.grant.Tunnel), Slug: string(a.grant.Slug), PublicURL: h.opts.PublicURL(a.grant.Slug),
 		}
 	}
-	l := link.NewJSON(ws, o)
+	l := link.NewJSON(ws.Conn, o)
 	return l, l.Wait, nil
 }
 
-// serve runs the link to its end.
-func (h *Handler) serve(ctx context.Context, a *attempt, session *hub.Session, ws *websocket.Conn) {
-	defer a.leave()
+// begin opens the link and returns what runs it to its end, or nil.
+func (h *Handler) begin(ctx context.Context, a *attempt, session *hub.Session, ws *accepted) (serve func()) {
 	l, gone, err := h.start(ctx, a, ws)
 	if err != nil {
 		session.Abandon()
+		h.leave(a)
 		h.log.Warn("a link could not be started", "tunnel_id", a.grant.Tunnel, "error", err)
-		return
+		return nil
 	}
-	defer gone()
-	var revalidated sync.WaitGroup
-	if a.token != "" && h.opts.Revalidate > 0 {
-		revalidated.Go(func() { h.revalidate(ctx, l, a, session) })
+	return func() {
+		h.serve(ctx, a, session, l)
+		gone()
+		h.leave(a)
 	}
+}
+
+func (h *Handler) serve(ctx context.Context, a *attempt, session *hub.Session, l agentLink) {
 	began := time.Now()
+	if a.watch != nil {
+		h.checks.stand(a.watch, l, session)
+		h.report(a, session, controlclient.LinkConnected, began, "")
+	}
 	reason := session.Serve(ctx, l)
-	revalidated.Wait()
-	a.leave() // before the end is told: who hears of it may come again
+	h.leave(a) // before the end is told: who hears of it may come again
 	if (reason == link.ReasonExpired || reason == link.ReasonRevoked) && h.opts.Ended != nil {
 		h.opts.Ended(a.grant.Tunnel)
 	}
+	h.recordEnd(ctx, a, l, reason, began)
+	if a.watch != nil {
+		h.report(a, session, controlclient.LinkClosed, time.Now(), string(reason))
+	}
+}
+
+// recordEnd writes the one event of a link's end.
+func (h *Handler) recordEnd(ctx context.Context, a *attempt, l agentLink, reason link.Reason, began time.Time) {
 	attrs := []slog.Attr{
 		slog.String("tunnel_id", string(a.grant.Tunnel)), slog.String("reason", string(reason)),
 		slog.String("remote_addr", a.remote), slog.Float64("seconds", time.Since(began).Seconds()),

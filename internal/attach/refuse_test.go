@@ -70,9 +70,15 @@ func (j *journal) String() string {
 // serve runs h until the test ends.
 func serve(t *testing.T, o Options) (url string, log *journal) {
 	t.Helper()
+	_, url, log = serveHandler(t, o)
+	return url, log
+}
+
+func serveHandler(t *testing.T, o Options) (h *Handler, url string, log *journal) {
+	t.Helper()
 	log = &journal{}
 	o.Logger = slog.New(slog.NewJSONHandler(log, nil))
-	h := New(o)
+	h = New(o)
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { h.Run(ctx) })
@@ -85,7 +91,7 @@ func serve(t *testing.T, o Options) (url string, log *journal) {
 		server.Close()
 		http.DefaultClient.CloseIdleConnections()
 	})
-	return server.URL, log
+	return h, server.URL, log
 }
 
 // How an agent is told why it may not connect: by status if it offered a

@@ -1,9 +1,11 @@
 package control
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -16,6 +18,8 @@ import (
 
 // MaxBodyBytes bounds the body of a request; more is 413.
 const MaxBodyBytes = 64 << 10
+
+const healthTimeout = 2 * time.Second
 
 // The answers. Edges of other makes read them too, so names, order and
 // spelling are fixed.
@@ -31,6 +35,11 @@ type (
 		Status    tunnel.Status `json:"status"`
 		ExpiresAt string        `json:"expires_at"`
 		Slug      tunnel.Slug   `json:"slug,omitempty"` // lets an edge tell the agent its public URL
+
+		// Only what was set is there: an edge that knows none of it misses nothing.
+		Limits *Limits `json:"limits,omitempty"`
+		Auth   *Auth   `json:"auth,omitempty"` // hashes, see package credential
+		CIDRs  *CIDRs  `json:"cidrs,omitempty"`
 	}
 	health struct {
 		Status string `json:"status"`
@@ -50,7 +59,13 @@ func (p *Plane) Handler() http.Handler {
 }
 
 func (p *Plane) health(w http.ResponseWriter, r *http.Request) error {
-	if err := p.Ping(r.Context()); err != nil {
+	// Who asks for health wants an answer soon, not the store's patience.
+	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+	defer cancel()
+	if err := p.Ping(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("ping: %w: %w", ErrAway, err)
+		}
 		return err
 	}
 	return writeJSON(w, health{Status: "ok"})
@@ -102,10 +117,20 @@ func (p *Plane) validate(w http.ResponseWriter, r *http.Request) error {
 		return e
 	}
 	status := t.Status(now)
-	return writeJSON(w, validation{
+	answer := validation{
 		Valid: status == tunnel.StatusActive, Tunnel: t.ID, Status: status,
 		ExpiresAt: until.UTC().Format(time.RFC3339), Slug: t.Slug,
-	})
+	}
+	if t.Limits != (Limits{}) {
+		answer.Limits = &t.Limits
+	}
+	if t.Auth.Kind != AuthNone {
+		answer.Auth = &t.Auth
+	}
+	if len(t.CIDRs.Allow)+len(t.CIDRs.Deny) > 0 {
+		answer.CIDRs = &t.CIDRs
+	}
+	return writeJSON(w, answer)
 }
 
 type validateRequest struct {
@@ -163,7 +188,7 @@ func (p *Plane) answer(h handler) http.Handler {
 			err = fault.Wrap(fault.ControlPlaneUnavailable, "The control plane's database does not answer.", err)
 		}
 		e := fault.From(err)
-		if e.Code == fault.Internal { // of a store that is away, Run tells once
+		if e.Code == fault.Internal && r.Context().Err() == nil { // of a store that is away, Run tells once
 			p.logger.LogAttrs(r.Context(), slog.LevelError, "control plane request failed",
 				slog.String("request_id", requestID), slog.String("path", r.URL.Path), slog.Any("error", err))
 		}

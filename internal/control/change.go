@@ -57,7 +57,7 @@ func (p *Plane) CreateTunnel(ctx context.Context, c Create) (Tunnel, string, err
 			return change{}, err
 		}
 		detail := "slug " + string(t.Slug)
-		return change{"tunnel.create", string(t.ID), detail, EventCreated}, tx.Insert(ctx, t)
+		return change{action: "tunnel.create", target: string(t.ID), detail: detail, kind: EventCreated, slug: t.Slug}, tx.Insert(ctx, t)
 	})
 	if err != nil {
 		return Tunnel{}, "", fmt.Errorf("create tunnel: %w", err)
@@ -135,7 +135,7 @@ func (p *Plane) alter(ctx context.Context, id tunnel.ID, edit func(context.Conte
 		if err != nil || c.action == "" {
 			return change{}, err
 		}
-		c.target = string(id)
+		c.target, c.slug = string(id), t.Slug
 		t.UpdatedAt = precise(now)
 		return c, tx.Replace(ctx, t)
 	})
@@ -161,14 +161,16 @@ func (p *Plane) ChangeTunnel(ctx context.Context, id tunnel.ID, edit func(*Tunne
 		if len(parts) == 0 {
 			return change{}, nil
 		}
+		c := change{action: "tunnel.change", detail: strings.Join(parts, ", "), kind: EventChanged}
 		if wanted.Slug != t.Slug {
 			if err := p.moveSlug(ctx, tx, *t, wanted.Slug, now); err != nil {
 				return change{}, err
 			}
+			c.kind, c.old = EventMoved, t.Slug
 		}
 		t.Slug, t.Name, t.ExpiresAt = wanted.Slug, wanted.Name, wanted.ExpiresAt
 		t.Limits, t.Auth, t.CIDRs = wanted.Limits, wanted.Auth, wanted.CIDRs
-		return change{action: "tunnel.change", detail: strings.Join(parts, ", "), kind: EventChanged}, t.check()
+		return c, t.check()
 	})
 	if err != nil {
 		return Tunnel{}, fmt.Errorf("change tunnel: %w", err)

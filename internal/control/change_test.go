@@ -82,7 +82,7 @@ func TestFieldsAreChecked(t *testing.T) {
 		{"auth.credentials[0]", control.Create{Auth: control.Auth{Kind: control.AuthBasic, Credentials: []control.Credential{good}}}},
 		{"auth.credentials[0]", control.Create{Auth: control.Auth{Kind: control.AuthBearer, Credentials: []control.Credential{withUser}}}},
 		{"auth.credentials[0]", control.Create{Auth: control.Auth{Kind: control.AuthBearer, Credentials: []control.Credential{{Hash: "plain"}}}}},
-		{"auth.kind", control.Create{Auth: control.Auth{Kind: "digest"}}},
+		{"auth.type", control.Create{Auth: control.Auth{Kind: "digest"}}},
 		{"tunnel_id", control.Create{ID: "a/b"}},
 	} {
 		t.Run(fmt.Sprintf("%s %.40q", row.field, row.input.Slug), func(t *testing.T) {
@@ -285,13 +285,18 @@ func TestEveryChangeIsWrittenDown(t *testing.T) {
 	}
 	var kinds []control.EventKind
 	for i, e := range events {
-		if e.ID != int64(i+1) || e.Tunnel != "t" {
+		wantOld := map[control.EventKind]tunnel.Slug{control.EventMoved: "shop"}[e.Kind]
+		wantSlug := tunnel.Slug("shop2")
+		if i < 2 {
+			wantSlug = "shop"
+		}
+		if e.ID != int64(i+1) || e.Tunnel != "t" || e.Slug != wantSlug || e.Old != wantOld {
 			t.Errorf("event %d: %+v", i, e)
 		}
 		kinds = append(kinds, e.Kind)
 	}
 	if diff := cmp.Diff([]control.EventKind{
-		control.EventCreated, control.EventRotated, control.EventChanged, control.EventRevoked, control.EventRestored, control.EventDeleted,
+		control.EventCreated, control.EventRotated, control.EventMoved, control.EventRevoked, control.EventRestored, control.EventDeleted,
 	}, kinds); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}

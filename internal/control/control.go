@@ -69,8 +69,10 @@ func (p *Plane) As(who Actor) *Plane {
 
 const (
 	// pollEvery bounds how late one control plane learns of what another wrote
-	// into the same database; what it wrote itself it knows at once.
-	pollEvery  = 250 * time.Millisecond
+	// into the same database; what it wrote itself it knows at once. While nobody
+	// waits for events it looks idlePolls times less often.
+	pollEvery  = 50 * time.Millisecond
+	idlePolls  = 10
 	pruneEvery = time.Minute
 )
 
@@ -83,6 +85,7 @@ func (p *Plane) Run(ctx context.Context) error {
 	defer prune.Stop()
 	var last int64
 	away := false
+	skipped := 0
 	for {
 		var err error
 		select {
@@ -92,6 +95,10 @@ func (p *Plane) Run(ctx context.Context) error {
 		case <-prune.C:
 			err = errors.Join(p.noteKeys(ctx), p.prune(ctx))
 		case <-poll.C:
+			if skipped++; skipped < idlePolls && p.bell.waiting.Load() == 0 {
+				continue
+			}
+			skipped = 0
 			var id int64
 			if id, err = p.LastEvent(ctx); err == nil && id != last {
 				last = id
@@ -117,7 +124,7 @@ func (p *Plane) prune(ctx context.Context) error {
 	return p.update(ctx, func(ctx context.Context, tx Tx) error {
 		return tx.Prune(ctx, Horizon{
 			Tunnels: now.Add(-HoldBack), Audit: now.Add(-AuditLife), Records: now.Add(-RecordLife),
-			Events: now.Add(-EventLife), KeepEvents: MaxEvents, Pods: now.Add(-HoldBack), Now: now,
+			Events: now.Add(-EventLife), KeepEvents: MaxEvents, Pods: now.Add(-PodLife), Now: now,
 		})
 	})
 }
@@ -151,7 +158,7 @@ func (p *Plane) change(ctx context.Context, f func(context.Context, Tx) (change,
 		if c.kind == "" {
 			return nil
 		}
-		return tx.AppendEvent(ctx, Event{At: now, Tunnel: tunnel.ID(c.target), Kind: c.kind})
+		return tx.AppendEvent(ctx, Event{At: now, Tunnel: tunnel.ID(c.target), Kind: c.kind, Slug: c.slug, Old: c.old})
 	})
 	if err == nil && rang && p.tx == nil {
 		p.bell.ring()
@@ -163,6 +170,7 @@ func (p *Plane) change(ctx context.Context, f func(context.Context, Tx) (change,
 type change struct {
 	action, target, detail string
 	kind                   EventKind // empty = no tunnel's matter
+	slug, old              tunnel.Slug
 }
 
 func unknownTunnel(id tunnel.ID) error { return fmt.Errorf("tunnel %s: %w", id, tunnel.ErrUnknown) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/tunnel"
@@ -16,20 +17,23 @@ type EventKind string
 // The kinds of events. A tunnel that expires makes none: its end is known.
 const (
 	EventCreated  EventKind = "created"
-	EventChanged  EventKind = "changed" // slug, name, end, limits, callers or addresses
+	EventChanged  EventKind = "changed" // name, end, limits, callers or addresses
+	EventMoved    EventKind = "moved"   // to another slug, and maybe changed too
 	EventRotated  EventKind = "rotated" // the token
 	EventRevoked  EventKind = "revoked"
 	EventRestored EventKind = "restored"
 	EventDeleted  EventKind = "deleted"
 )
 
-// Event is one change of one tunnel. It says that, not what: whoever needs
-// more reads the tunnel.
+// Event is one change of one tunnel. It says that and where, not what: whoever
+// needs more reads the tunnel.
 type Event struct {
 	ID     int64 // counts up in the order of the changes
 	At     time.Time
 	Tunnel tunnel.ID
 	Kind   EventKind
+	Slug   tunnel.Slug // after the change
+	Old    tunnel.Slug // before it, of EventMoved; else empty
 }
 
 // ErrGap says that events after the one asked for are no longer kept, or that
@@ -74,6 +78,7 @@ func (p *Plane) Events(ctx context.Context, after int64) ([]Event, error) {
 // AwaitEvents is Events, but waits until there is one. It needs Run to hear of
 // what other processes do.
 func (p *Plane) AwaitEvents(ctx context.Context, after int64) ([]Event, error) {
+	defer p.bell.await()()
 	for {
 		rung := p.bell.listen() // before reading: what comes after rings it
 		events, err := p.Events(ctx, after)
@@ -90,11 +95,18 @@ func (p *Plane) AwaitEvents(ctx context.Context, after int64) ([]Event, error) {
 
 // bell wakes everybody who listens, and keeps no list of them.
 type bell struct {
-	mu   sync.Mutex
-	rung chan struct{}
+	mu      sync.Mutex
+	rung    chan struct{}
+	waiting atomic.Int64
 }
 
 func newBell() *bell { return &bell{rung: make(chan struct{})} }
+
+// await counts one who waits, until the returned function is called.
+func (b *bell) await() (done func()) {
+	b.waiting.Add(1)
+	return func() { b.waiting.Add(-1) }
+}
 
 func (b *bell) listen() <-chan struct{} {
 	b.mu.Lock()

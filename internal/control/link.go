@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/tunnel"
@@ -23,8 +24,19 @@ const (
 // PodSilence is how long a pod may say nothing before its links are unknown.
 const PodSilence = 90 * time.Second
 
-// MaxLinks bounds one report. A full list that is longer can't be told.
-const MaxLinks = 100_000
+// Bounds of reports.
+const (
+	MaxLinks = 5000 // in one report
+	MaxPods  = 2000 // that are remembered
+	PodLife  = 24 * time.Hour
+)
+
+// Pod is an edge pod that reported.
+type Pod struct {
+	ID      tunnel.PodID
+	HeardAt time.Time
+	Links   int64 // that it holds, as far as it has said
+}
 
 // Link is the last that was heard of a tunnel's link.
 type Link struct {
@@ -75,65 +87,112 @@ const (
 
 // Report is what a pod has to say: what happened since its last, in order, or
 // with Full every link that it holds, as LinkOpened; then what it held before
-// and does not name has closed.
+// and does not name has closed. A full list that is too long for one report is
+// told in several, each of which is full for the tunnels whose ids are greater
+// than After and not greater than UpTo; empty = no such bound.
 type Report struct {
-	Pod   tunnel.PodID
-	Links []LinkReport
-	Full  bool
+	Pod         tunnel.PodID
+	Links       []LinkReport
+	Full        bool
+	After, UpTo tunnel.ID
 }
+
+func (r Report) covers(id tunnel.ID) bool { return id > r.After && (r.UpTo == "" || id <= r.UpTo) }
+
+// reportBatch bounds the transactions of a report: whoever changes a tunnel
+// meanwhile waits for one of them, not for all.
+const reportBatch = 500
 
 // Report keeps what a pod tells. A report of a tunnel that is not known is
 // ignored: the tunnel was deleted meanwhile, or is one of the pod's own. An
-// empty report says that the pod is there.
+// empty report says that the pod is there. After an error a part may have been
+// kept; a report may come twice.
 func (p *Plane) Report(ctx context.Context, r Report) error {
 	if err := r.check(); err != nil {
 		return fmt.Errorf("report links: %w", err)
 	}
 	now := precise(time.Now())
-	err := p.update(ctx, func(ctx context.Context, tx Tx) error {
-		if err := tx.HearPod(ctx, r.Pod, now); err != nil {
-			return err
-		}
-		var before []Link
-		if r.Full {
-			var err error
-			if before, err = tx.LinksOn(ctx, r.Pod); err != nil {
-				return err
-			}
-		}
-		known := make(map[tunnel.ID]Link, len(before))
-		for _, l := range before {
-			known[l.Tunnel] = l
-		}
-		for _, report := range r.Links {
-			if l, ok := known[report.Tunnel]; ok && l.Session == report.Session {
-				delete(known, report.Tunnel) // still as it was: nothing to write
-				continue
-			}
-			delete(known, report.Tunnel)
-			if err := p.keepLink(ctx, tx, r.Pod, report, now); err != nil {
-				return err
-			}
-		}
-		for _, l := range known { // no longer held, and nobody saw it close
-			l.State, l.Since = LinkOffline, now
-			if err := tx.PutLink(ctx, l); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	before, err := p.hearPod(ctx, r, now)
 	if err != nil {
 		return fmt.Errorf("report links: %w", err)
+	}
+	todo := make([]LinkReport, 0, len(r.Links))
+	for _, report := range r.Links {
+		l, had := before[report.Tunnel]
+		delete(before, report.Tunnel)
+		if had && l.Session == report.Session {
+			continue // still as it was: nothing to write
+		}
+		todo = append(todo, report)
+	}
+	for _, l := range before { // no longer held, and nobody saw it close
+		todo = append(todo, LinkReport{Tunnel: l.Tunnel, Session: l.Session, Kind: LinkClosed, At: now})
+	}
+	for batch := range slices.Chunk(todo, reportBatch) {
+		err := p.update(ctx, func(ctx context.Context, tx Tx) error {
+			for _, report := range batch {
+				if err := p.keepLink(ctx, tx, r.Pod, report, now); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("report links: %w", err)
+		}
 	}
 	return nil
 }
 
+// hearPod notes that the pod is there. Of a full report it gives what the pod
+// held so far and the report must name.
+func (p *Plane) hearPod(ctx context.Context, r Report, now time.Time) (map[tunnel.ID]Link, error) {
+	before := make(map[tunnel.ID]Link)
+	err := p.update(ctx, func(ctx context.Context, tx Tx) error {
+		if err := p.knownPod(ctx, tx, r.Pod); err != nil {
+			return err
+		}
+		if err := tx.HearPod(ctx, r.Pod, now); err != nil || !r.Full {
+			return err
+		}
+		links, err := tx.LinksOn(ctx, r.Pod)
+		for _, l := range links {
+			if r.covers(l.Tunnel) {
+				before[l.Tunnel] = l
+			}
+		}
+		return err
+	})
+	return before, err
+}
+
+// knownPod bounds how many pods a key that lies can make up.
+func (p *Plane) knownPod(ctx context.Context, tx Tx, pod tunnel.PodID) error {
+	_, err := tx.PodHeard(ctx, pod)
+	if !errors.Is(err, ErrMissing) {
+		return err
+	}
+	pods, err := tx.Pods(ctx)
+	if err == nil && len(pods) >= MaxPods {
+		err = fmt.Errorf("%d pods: %w", len(pods), ErrFull)
+	}
+	return err
+}
+
+// Pods are those that reported within PodLife, the one heard of last first.
+func (p *Plane) Pods(ctx context.Context) ([]Pod, error) {
+	pods, err := p.store.Pods(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	return pods, nil
+}
+
 func (r Report) check() error {
 	if r.Pod == "" {
-		return invalid("pod", "must be given")
+		return invalid("pod_id", "must be given")
 	}
-	if err := checkText("pod", string(r.Pod), maxText); err != nil {
+	if err := checkText("pod_id", string(r.Pod), maxText); err != nil {
 		return err
 	}
 	if len(r.Links) > MaxLinks {
@@ -150,7 +209,10 @@ func (r Report) check() error {
 		case l.Kind == LinkOpened:
 		case (l.Kind == LinkClosed || l.Kind == LinkRefused) && !r.Full:
 		default:
-			return invalid(fmt.Sprintf("links[%d].kind", i), "must be opened, or in a report that is not full closed or refused")
+			return invalid(fmt.Sprintf("links[%d].state", i), "must be connected, or in a report that is not full closed or refused")
+		}
+		if r.Full && !r.covers(l.Tunnel) {
+			return invalid(fmt.Sprintf("links[%d].tunnel_id", i), "must be after %q and up to %q, as this report says", r.After, r.UpTo)
 		}
 	}
 	return nil

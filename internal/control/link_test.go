@@ -90,11 +90,11 @@ func TestReportRefuses(t *testing.T) {
 		field string
 		input control.Report
 	}{
-		{"pod", control.Report{}},
-		{"pod", control.Report{Pod: "a\nb"}},
+		{"pod_id", control.Report{}},
+		{"pod_id", control.Report{Pod: "a\nb"}},
 		{"links[1].tunnel_id", control.Report{Pod: "p", Links: []control.LinkReport{{Tunnel: "a", Kind: control.LinkOpened}, {Tunnel: "a/b"}}}},
-		{"links[0].kind", control.Report{Pod: "p", Links: []control.LinkReport{{Tunnel: "a", Kind: "lost"}}}},
-		{"links[0].kind", control.Report{Pod: "p", Full: true, Links: []control.LinkReport{{Tunnel: "a", Kind: control.LinkClosed}}}},
+		{"links[0].state", control.Report{Pod: "p", Links: []control.LinkReport{{Tunnel: "a", Kind: "lost"}}}},
+		{"links[0].state", control.Report{Pod: "p", Full: true, Links: []control.LinkReport{{Tunnel: "a", Kind: control.LinkClosed}}}},
 		{"links[0].session", control.Report{Pod: "p", Links: []control.LinkReport{{Tunnel: "a", Session: strings.Repeat("s", 300), Kind: control.LinkOpened}}}},
 		{"links", control.Report{Pod: "p", Links: make([]control.LinkReport, control.MaxLinks+1)}},
 	} {

@@ -28,6 +28,11 @@ type Reader interface {
 	BySlug(ctx context.Context, slug tunnel.Slug) (Tunnel, error)
 }
 
+// PodLister tells which pods have reported, the last one first.
+type PodLister interface {
+	Pods(ctx context.Context) ([]Pod, error)
+}
+
 // Lister shows tunnels with their links, without the deleted ones.
 type Lister interface {
 	// Shown is one tunnel; tunnel.ErrUnknown for a missing or deleted one.
@@ -64,6 +69,7 @@ type Store interface {
 	Lister
 	Journal
 	KeyReader
+	PodLister
 
 	// Update runs f in one transaction: everything that it did is kept and
 	// survives a crash when Update returns nil, and nothing is when it does not.
@@ -78,6 +84,7 @@ type Store interface {
 type Tx interface {
 	Reader
 	KeyReader
+	PodLister
 	TunnelTable
 	SlugTable
 	JournalTable

@@ -37,7 +37,7 @@ func readValidation(code int, body []byte, asked tunnel.ID, now time.Time) (tunn
 		return tunnel.Grant{}, nonsense("it is about another tunnel")
 	}
 	grant := tunnel.Grant{Tunnel: id, ExpiresAt: end}
-	if grant.Slug, err = o.slug(); err != nil {
+	if grant.Slug, err = o.slug("slug"); err != nil {
 		return tunnel.Grant{}, err
 	}
 	if err := status.Err(end, now); err != nil {
@@ -45,6 +45,9 @@ func readValidation(code int, body []byte, asked tunnel.ID, now time.Time) (tunn
 	}
 	if !valid {
 		return tunnel.Grant{}, tunnel.ErrUnauthorized
+	}
+	if err := o.terms(&grant); err != nil {
+		return tunnel.Grant{}, err
 	}
 	return grant, nil
 }
@@ -187,17 +190,17 @@ func (o object) end() (time.Time, error) {
 }
 
 // slug is optional; empty means the control plane does not say.
-func (o object) slug() (tunnel.Slug, error) {
-	if !o.has("slug") {
+func (o object) slug(name string) (tunnel.Slug, error) {
+	if !o.has(name) {
 		return "", nil
 	}
-	text, err := field[string](o, "slug")
+	text, err := field[string](o, name)
 	if err != nil || text == "" {
 		return "", err
 	}
 	slug, err := tunnel.ParseSlug(text)
 	if err != nil {
-		return "", nonsense(`"slug" is none`)
+		return "", nonsense(fmt.Sprintf("%q is none", name))
 	}
 	return slug, nil
 }

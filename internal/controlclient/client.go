@@ -176,20 +176,15 @@ func (c *Client) Health(ctx context.Context) error {
 func (c *Client) do(ctx context.Context, method string, to *url.URL, body []byte, secret string) (status int, answer []byte, err error) {
 	limited, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(limited, method, to.String(), bytes.NewReader(body))
+	req, err := c.request(limited, method, to, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, errors.New("request can't be made") // its text may have a password of the URL
+		return 0, nil, err
 	}
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "bindu-edge")
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 		// Not sent; it tells net/http that a question may be repeated when a
 		// pooled connection turns out to be closed, though it is a POST.
 		req.Header["Idempotency-Key"] = nil
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -197,6 +192,9 @@ func (c *Client) do(ctx context.Context, method string, to *url.URL, body []byte
 	}
 	defer func() { _ = resp.Body.Close() }() // nothing left to lose
 	switch {
+	case resp.StatusCode == http.StatusNotImplemented: // away, for a call that every control plane has
+		drain(resp)
+		return 0, nil, fmt.Errorf("%w: %w: status %d", ErrAway, errNotOffered, resp.StatusCode)
 	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
 		drain(resp)
 		return 0, nil, fmt.Errorf("%w: status %d", ErrAway, resp.StatusCode)
@@ -212,6 +210,19 @@ func (c *Client) do(ctx context.Context, method string, to *url.URL, body []byte
 		return 0, nil, c.away(ctx, err, secret)
 	}
 	return resp.StatusCode, answer, nil
+}
+
+func (c *Client) request(ctx context.Context, method string, to *url.URL, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, to.String(), body)
+	if err != nil {
+		return nil, errors.New("request can't be made") // its text may have a password of the URL
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "bindu-edge")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	return req, nil
 }
 
 // away says why there is no answer: because the asker left, or because the

@@ -2,6 +2,7 @@ package controlclient_test
 
 import (
 	"net/http"
+	"reflect"
 	"sync/atomic"
 	"testing"
 
@@ -46,7 +47,7 @@ func TestStatuses(t *testing.T) {
 			})
 			grant, err := c.Validate(t.Context(), "t", secret)
 			wantError(t, "Validate", err, row.validate)
-			if grant != (tunnel.Grant{}) {
+			if !reflect.ValueOf(grant).IsZero() {
 				t.Errorf("Validate failed with a grant: %+v", grant)
 			}
 			_, err = c.Resolve(t.Context(), "slug")

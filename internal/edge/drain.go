@@ -3,6 +3,8 @@ package edge
 import (
 	"context"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/link"
@@ -18,8 +20,10 @@ import (
 //     because load balancers take a while to notice. No link and no request
 //     left cuts it short.
 //  4. The listener closes.
-//  5. Requests in flight finish, event streams and upgraded ones included.
-//  6. Links end, their claims are released, and the pod leaves the registry.
+//  5. Requests in flight finish, event streams and upgraded ones included; other
+//     pods are told to send no more, and theirs finish too.
+//  6. Links end, their claims are released, connections to other pods close, and
+//     the pod leaves the registry.
 //
 // All of it takes at most the drain timeout; what is left then is cut, by the
 // context that every request and every link was made from: cut does that, and
@@ -45,7 +49,12 @@ func (e *Edge) drain(public *http.Server, cut, leave func()) {
 	// 4. Shutdown forgets upgraded connections; the ingress counts them.
 	_ = public.Shutdown(ctx)
 
-	finished := e.ingress.Idle(ctx) // 5
+	var relayed atomic.Bool // 5
+	var finishing sync.WaitGroup
+	finishing.Go(func() { relayed.Store(e.peers.finish(ctx)) })
+	finished := e.ingress.Idle(ctx)
+	finishing.Wait()
+	finished = finished && relayed.Load()
 
 	e.hub.CloseAll(link.ReasonDraining) // 6
 	cut()                               // whatever is left

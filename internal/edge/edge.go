@@ -21,7 +21,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/getbindu/bindu-edge/internal/admission"
 	"github.com/getbindu/bindu-edge/internal/attach"
 	"github.com/getbindu/bindu-edge/internal/config"
 	"github.com/getbindu/bindu-edge/internal/controlclient"
@@ -29,6 +28,7 @@ import (
 	"github.com/getbindu/bindu-edge/internal/ingress"
 	"github.com/getbindu/bindu-edge/internal/link"
 	"github.com/getbindu/bindu-edge/internal/ops"
+	"github.com/getbindu/bindu-edge/internal/relay"
 	"github.com/getbindu/bindu-edge/internal/resolve"
 	"github.com/getbindu/bindu-edge/internal/route"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
@@ -50,18 +50,25 @@ type Options struct {
 
 // Edge is one pod. Make it with New.
 type Edge struct {
-	cfg      config.Edge
-	log      *slog.Logger
-	pod      tunnel.PodID
-	public   *publicListener
-	admin    net.Listener // nil = none
+	cfg    config.Edge
+	log    *slog.Logger
+	pod    tunnel.PodID
+	public *publicListener
+	admin  net.Listener // nil = none
+
+	identity     *relay.Identity // nil = it can't prove itself to other pods
+	peerListener net.Listener    // for other pods that dial this one; nil = none
+	advertise    string          // what they dial
+
 	hub      *hub.Hub
 	attach   *attach.Handler
 	ingress  *ingress.Handler
 	health   *ops.Health
 	control  *controlclient.Client // nil = none
+	follow   *follower             // nil = what changes there is found out in time
 	resolve  *resolve.Resolver
 	registry keeper // nil = it needs no care
+	peers    *peers // nil = no way to other pods
 	metrics  *prometheus.Registry
 }
 
@@ -74,6 +81,9 @@ func New(o Options) (*Edge, error) {
 		hostname = "edge"
 	}
 	e := &Edge{cfg: cfg, log: o.Logger, pod: tunnel.NewPodID(hostname), metrics: prometheus.NewRegistry()}
+	if e.identity, err = identity(cfg); err != nil {
+		return nil, err
+	}
 	if err := e.listen(o.Listener); err != nil {
 		return nil, err
 	}
@@ -89,11 +99,14 @@ func (e *Edge) wire(o Options) error {
 	cfg := e.cfg
 	// The registry tells the hub, and the hub asks the registry: the first never
 	// happens before Run.
-	registry, care, shared, err := openRegistry(cfg, e.pod, func(c tunnel.Claim) { e.hub.Lost(c) }, e.log)
+	registry, care, shared, err := e.openRegistry()
 	if err != nil {
 		return err
 	}
 	e.registry = care
+	if e.peers, err = e.openPeers(care); err != nil {
+		return err
+	}
 	checks := map[string]ops.Check{"registry": func(context.Context) error { return nil }}
 	if care != nil {
 		checks["registry"] = care.Ping
@@ -109,16 +122,19 @@ func (e *Edge) wire(o Options) error {
 	}
 	e.health = ops.NewHealth(ops.HealthOptions{Checks: checks, Logger: e.log})
 
-	e.hub = hub.New(hub.Options{
+	tunnels := hub.Options{
 		Pod: e.pod, Registry: registry, Logger: e.log,
-		Gate: func(tunnel.Grant) hub.Gate {
-			return admission.New(admission.Limits{
-				RPS: cfg.RateLimitRPS, Burst: cfg.RateLimitBurst,
-				InFlight: cfg.MaxInflightPerTunnel, Body: cfg.MaxRequestBody,
-			})
-		},
+		Gate:       newGate(cfg),
 		MaxTunnels: cfg.MaxTunnels, Grace: cfg.ReconnectGrace, DrainTimeout: cfg.DrainTimeout,
-	})
+	}
+	ways := route.Options{Pod: e.pod, Registry: registry, Grace: cfg.ReconnectGrace}
+	if e.peers != nil {
+		tunnels.Peers, ways.Peers = e.peers.client, e.peers.client
+	}
+	e.hub = hub.New(tunnels)
+	ways.Hub = e.hub
+	router := route.New(ways)
+	e.peers.lead(e, router)
 
 	var ephemeral *attach.Ephemeral
 	slugs := resolve.Options{TTL: cfg.SlugCacheTTL, Logger: e.log}
@@ -129,8 +145,10 @@ func (e *Edge) wire(o Options) error {
 	if e.control != nil {
 		slugs.Source = e.control
 	}
+	var memory *resolve.Memory
 	if shared != nil {
-		slugs.Source = resolve.Through(shared, slugs.Source)
+		memory = resolve.Through(shared, slugs.Source, cfg.SlugCacheTTL)
+		slugs.Source = memory
 	}
 	if e.resolve, err = resolve.New(slugs); err != nil {
 		return err
@@ -155,10 +173,12 @@ func (e *Edge) wire(o Options) error {
 	if e.control != nil {
 		agents.ControlPlane = e.control
 	}
+	e.follow = e.newFollower(memory)
+	e.follow.listen(&agents)
 	e.attach = attach.New(agents)
 
 	e.ingress = ingress.New(ingress.Options{
-		Resolver: e.resolve, Router: route.New(route.Options{Pod: e.pod, Hub: e.hub, Registry: registry}), Own: own{attach: e.attach, health: e.health}, Full: full, Logger: e.log,
+		Resolver: e.resolve, Router: router, Own: own{attach: e.attach, health: e.health}, Full: full, Logger: e.log,
 		BaseDomain: cfg.BaseDomain, PublicHost: cfg.Public().Host, Methods: cfg.AllowedMethods, Trusted: cfg.TrustedProxies,
 		Timeouts: ingress.Timeouts{
 			FirstByte: cfg.RequestTimeout, Idle: cfg.StreamIdleTimeout, Total: cfg.StreamMax,
@@ -207,14 +227,20 @@ func (e *Edge) Run(ctx context.Context) error {
 	defer stop()
 	running.Go(func() { e.health.Run(background) })
 	leave := e.keepRegistry(background)
+	failed := make(chan error, 3)
+	apart, part := context.WithCancel(background)
+	var relaying sync.WaitGroup
+	if e.peers != nil {
+		relaying.Go(func() { e.peers.run(apart, failed) })
+	}
 
 	links, cut := context.WithCancel(background)
 	defer cut()
 	var attached sync.WaitGroup
 	attached.Go(func() { e.attach.Run(links) })
+	unfollow := e.follow.start(background)
 	public, admin := e.publicServer(), e.adminServer()
 	public.BaseContext = func(net.Listener) context.Context { return links }
-	failed := make(chan error, 2)
 	serve := func(s *http.Server, l net.Listener) {
 		running.Go(func() {
 			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -232,7 +258,13 @@ func (e *Edge) Run(ctx context.Context) error {
 		e.log.Error("a listener failed", "error", err)
 	case <-ctx.Done():
 	}
-	e.drain(public, func() { cut(); attached.Wait() }, leave)
+	e.drain(public, func() {
+		cut()
+		attached.Wait()
+		unfollow()
+		part()
+		relaying.Wait()
+	}, leave)
 	_ = admin.Close()
 	e.resolve.Close()
 	if e.control != nil {
@@ -243,8 +275,8 @@ func (e *Edge) Run(ctx context.Context) error {
 
 // warn says what a person should know before the world comes in.
 func (e *Edge) warn() {
-	if e.registry != nil {
-		e.log.Warn("pods can't reach each other yet: a request for a tunnel that another pod holds is answered 503 relay_unavailable")
+	if e.registry != nil && e.identity == nil && e.cfg.Relay != "none" {
+		e.log.Warn("other pods can't be reached, and don't reach this one: without PEER_SECRET or PEER_TLS_* a request for a tunnel that another pod holds is answered 503 relay_unavailable")
 	}
 	if !e.cfg.EphemeralTunnels {
 		if e.control == nil {
@@ -274,7 +306,11 @@ func (e *Edge) listen(given net.Listener) error {
 			return cantListen("ADMIN_ADDR", err)
 		}
 	}
-	return nil
+	var err error
+	if e.peerListener, e.advertise, err = e.listenForPeers(); err != nil {
+		e.closeListeners()
+	}
+	return err
 }
 
 // cantListen names the setting that chose an address which can't be had.
@@ -289,6 +325,9 @@ func (e *Edge) closeListeners() {
 	_ = e.public.Close()
 	if e.admin != nil {
 		_ = e.admin.Close()
+	}
+	if e.peerListener != nil {
+		_ = e.peerListener.Close()
 	}
 }
 

@@ -2,10 +2,12 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/getbindu/bindu-edge/internal/ingress"
 	"github.com/getbindu/bindu-edge/internal/wsconn"
@@ -46,6 +48,14 @@ type publicConn struct {
 func (c *publicConn) Close() error {
 	c.leave()
 	return c.Conn.Close()
+}
+
+// SyscallConn is for connections that wait without a buffer, see wsconn.Socket.
+func (c *publicConn) SyscallConn() (syscall.RawConn, error) {
+	if socket, ok := c.Conn.(syscall.Conn); ok {
+		return socket.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // CloseWrite is what net/http and the proxy look for to end one direction.

@@ -2,17 +2,15 @@ package edge
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/attach"
-	"github.com/getbindu/bindu-edge/internal/config"
 	"github.com/getbindu/bindu-edge/internal/hub"
 	"github.com/getbindu/bindu-edge/internal/registry/memory"
 	"github.com/getbindu/bindu-edge/internal/registry/redis"
+	"github.com/getbindu/bindu-edge/internal/relay/direct"
 	"github.com/getbindu/bindu-edge/internal/resolve"
 	"github.com/getbindu/bindu-edge/internal/route"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
@@ -30,25 +28,26 @@ type keeper interface {
 	Run(context.Context)
 	Close(context.Context) error
 	Ping(context.Context) error
+	direct.Addresses
 }
 
 // openRegistry makes the registry of the configuration. The second and third
 // result are nil for one that needs no care, and shares nothing.
-func openRegistry(cfg config.Edge, pod tunnel.PodID, lost func(tunnel.Claim), log *slog.Logger) (registry, keeper, resolve.Shared, error) {
+func (e *Edge) openRegistry() (registry, keeper, resolve.Shared, error) {
+	cfg := e.cfg
 	if cfg.RegistryKind == "memory" {
 		return memory.New(), nil, nil, nil
 	}
-	o := redis.Options{
-		Pod: pod, PeerAddress: cfg.PeerAdvertise,
+	r, err := redis.New(redis.Options{
+		Pod: e.pod, PeerAddress: e.advertise,
 		Host: cfg.RedisHost, Port: cfg.RedisPort, SentinelMaster: cfg.RedisSentinel, DB: cfg.RedisDB,
-		Username: cfg.RedisUsername, Password: cfg.RedisPassword.Reveal(),
+		Username: cfg.RedisUsername, Password: cfg.RedisPassword.Reveal(), TLS: redisTLS(cfg),
 		TTL: cfg.TunnelRegistryTTL, PodLease: cfg.PodLease, SlugTTL: cfg.SlugCacheTTL,
-		Lost: lost, Logger: log,
-	}
-	if cfg.RedisTLS {
-		o.TLS = &tls.Config{ServerName: cfg.RedisHost, MinVersion: tls.VersionTLS12}
-	}
-	r, err := redis.New(o)
+		Lost: func(mine, holder tunnel.Claim) {
+			e.hub.Moved(mine, mine.Instance != "" && mine.Instance == holder.Instance)
+		},
+		Logger: e.log,
+	})
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("registry: %w", err)
 	}

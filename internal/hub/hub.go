@@ -1,7 +1,7 @@
 // Package hub holds the links of this pod: which tunnel is linked here, who may
-// take it over, who waits for it to come back, and who leaves when the pod
-// drains. It decides nothing about requests beyond which link gets them, and
-// never calls the registry or an agent while it holds its lock.
+// take it over, whose return is expected, and who leaves when the pod drains. It
+// decides nothing about requests beyond which link gets them, and never calls the
+// registry, an agent or another pod while it holds its lock.
 //
 // A tunnel has at most one current session. A newer session of the same agent
 // replaces it in one step; the old one finishes its streams and ends. Every
@@ -30,6 +30,19 @@ type Registry interface {
 	Claim(ctx context.Context, c tunnel.Claim, replacing string) (tunnel.Claim, error)
 	// Release frees the tunnel if c's session still holds it; it is idempotent.
 	Release(ctx context.Context, c tunnel.Claim) error
+	// ReleaseExpected does the same, and tells every pod that the agent may be
+	// back within grace.
+	ReleaseExpected(ctx context.Context, c tunnel.Claim, grace time.Duration) error
+}
+
+// Peers reaches the sessions of other pods. Calls must end with their context.
+type Peers interface {
+	// Alive asks the agent of another pod's claim whether it lives. A pod that
+	// does not answer has no agent that does.
+	Alive(context.Context, tunnel.Claim) bool
+	// Moved tells another pod that its claim was taken over, by the same agent
+	// process or by another one.
+	Moved(ctx context.Context, claim tunnel.Claim, same bool) error
 }
 
 // Link is one live agent connection. package link documents the methods.
@@ -46,10 +59,12 @@ type Link interface {
 
 // Gate decides whether a request may go to a tunnel. Enter may return the
 // request with another body; each Enter without an error is followed by one
-// Leave when the response is done.
+// Leave when the response is done. Update puts another grant of the same tunnel
+// in force for the requests to come.
 type Gate interface {
 	Enter(*http.Request) (*http.Request, error)
 	Leave()
+	Update(tunnel.Grant)
 }
 
 // Options configure a Hub. Pod, Registry and Gate are required.
@@ -57,18 +72,13 @@ type Options struct {
 	Pod      tunnel.PodID
 	Registry Registry
 	Gate     func(tunnel.Grant) Gate // called once for each session
+	Peers    Peers                   // nil = other pods can't be reached, and their links count as alive
 	Logger   *slog.Logger
 
 	MaxTunnels   int           // linked here at once, 0 = no limit
 	Grace        time.Duration // how long a request waits for a lost link, 0 = not at all
 	DrainTimeout time.Duration // how long a replaced link may finish its streams
 }
-
-// Bounds of the grace: how many requests may wait at once.
-const (
-	MaxWaitingPerTunnel = 64
-	MaxWaiting          = 1024
-)
 
 // Hub is the table of this pod's links. Make it with New; all methods may be
 // called concurrently.
@@ -80,17 +90,15 @@ type Hub struct {
 	entries  map[tunnel.ID]*entry
 	sessions map[string]*Session // every session that is open, replaced ones too
 	tunnels  map[tunnel.ID]int   // sessions of each tunnel
-	waiting  int
 	draining bool
 	changed  chan struct{} // closed and renewed when a session ends
 }
 
 // entry is what the hub knows of one tunnel. Guarded by Hub.mu.
 type entry struct {
-	current *Session  // gets new requests; nil while no link does
-	opening int       // sessions that are no link yet
-	lostAt  time.Time // the last link, if it may come back
-	waiting int
+	current *Session      // gets new requests; nil while no link does
+	opening int           // sessions that are no link yet
+	lostAt  time.Time     // the last link, if it may come back
 	changed chan struct{} // closed and renewed when any of it changes
 }
 
@@ -122,46 +130,21 @@ func (h *Hub) Len() int {
 	return len(h.sessions)
 }
 
-// Wait returns the tunnel's link as soon as there is one, if one is being opened
-// or the last one was lost within the grace. Otherwise, and for those over the
-// bounds, it fails at once with tunnel_offline.
-func (h *Hub) Wait(ctx context.Context, id tunnel.ID) (http.RoundTripper, error) {
-	offline := fault.New(fault.TunnelOffline, "The agent of this tunnel is not connected.")
+// Look returns the link that gets new requests of the tunnel. When there is none,
+// expected says that one is being opened here, or that the last one was lost
+// within the grace; changed is closed when any of this changes. It is nil for a
+// tunnel that nobody expects.
+func (h *Hub) Look(id tunnel.ID) (current http.RoundTripper, expected bool, changed <-chan struct{}) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e := h.entries[id]
 	switch {
 	case e == nil:
-		return nil, offline
+		return nil, false, nil
 	case e.current != nil:
-		return e.current, nil
-	case e.waiting >= MaxWaitingPerTunnel || h.waiting >= MaxWaiting:
-		return nil, offline
+		return e.current, true, e.changed
 	}
-	e.waiting++
-	h.waiting++
-	defer func() {
-		e.waiting--
-		h.waiting--
-	}()
-	for e.current == nil {
-		if h.entries[id] != e {
-			return nil, offline // nobody expects the tunnel back
-		}
-		changed := e.changed
-		h.mu.Unlock()
-		var err error
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
-		h.mu.Lock()
-		if err != nil {
-			return nil, err
-		}
-	}
-	return e.current, nil
+	return nil, true, e.changed
 }
 
 // expect notes that a link of the tunnel is about to stand. An agent knows that
@@ -186,15 +169,15 @@ func (h *Hub) abandoned(id tunnel.ID) {
 	h.settle(id, e)
 }
 
-// outrun notes whether the session's claim went to a newer session of the same
-// agent. If it is no link by then, it will not get requests. It returns the
-// session, or nil if that has ended.
-func (h *Hub) outrun(session string, is bool) *Session {
+// outrun notes that the session's claim went to a newer one. If it is no link by
+// then, it will not get requests. It returns the session, or nil if that has
+// ended.
+func (h *Hub) outrun(session string) *Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	s := h.sessions[session]
 	if s != nil {
-		s.outrun = is
+		s.outrun = true
 	}
 	return s
 }
@@ -208,6 +191,7 @@ func (h *Hub) activate(s *Session) (replaced *Session) {
 	id := s.claim.Tunnel
 	e := h.entries[id]
 	e.opening--
+	s.displaced = nil // it keeps nobody's memory alive
 	replaced = s
 	if !s.outrun {
 		replaced, e.current = e.current, s
@@ -291,15 +275,25 @@ func (h *Hub) remove(s *Session) {
 	h.changed = make(chan struct{})
 }
 
-// Lost ends the link of a claim that went to another pod.
-func (h *Hub) Lost(c tunnel.Claim) {
-	if s := h.session(c.Session); s != nil {
-		select {
-		case <-s.linked:
-			s.Close(link.ReasonReplaced)
-		default: // its end will find the claim gone
-		}
+// Moved ends the link of a claim that another pod has now: at once, or, when the
+// same agent process has moved over, with the last of its streams. It does not
+// block.
+func (h *Hub) Moved(c tunnel.Claim, same bool) {
+	s := h.outrun(c.Session)
+	if s == nil {
+		return
 	}
+	select {
+	case <-s.linked:
+	default:
+		return // it leaves as soon as it is linked
+	}
+	h.offline(s, false) // whoever asks next finds the new owner
+	if same {
+		s.retireNow()
+		return
+	}
+	s.Close(link.ReasonReplaced)
 }
 
 func (h *Hub) session(id string) *Session {

@@ -93,6 +93,13 @@ type counting struct {
 	mu      sync.Mutex
 	in, out int
 	refuse  error
+	now     tunnel.Grant // of the last Update
+}
+
+func (g *counting) Update(grant tunnel.Grant) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now = grant
 }
 
 func (g *counting) Enter(req *http.Request) (*http.Request, error) {
@@ -125,29 +132,40 @@ type pod struct {
 func run(t *testing.T, change func(*hub.Options), f func(t *testing.T, p *pod)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		p := &pod{t: t, registry: memory.New(), gate: &counting{}}
-		o := hub.Options{
-			Pod: "pod-1", Registry: p.registry, Gate: func(tunnel.Grant) hub.Gate { return p.gate },
-			Grace: grace, DrainTimeout: drain,
-		}
-		if change != nil {
-			change(&o)
-		}
-		p.Hub = hub.New(o)
+		p := newPod(t, "pod-1", memory.New(), change)
 		f(t, p)
-		p.CloseAll(link.ReasonDraining)
-		p.serving.Wait()
-		if n := p.Len(); n != 0 {
-			t.Errorf("%d sessions are left", n)
-		}
-		if c, held, _ := p.registry.Owner(t.Context(), id); held {
-			t.Errorf("a claim is left: %+v", c)
-		}
-		if p.gate.in != p.gate.out {
-			t.Errorf("the gate saw %d requests enter and %d leave", p.gate.in, p.gate.out)
-		}
+		p.end()
 		<-time.After(grace) // what the hub remembers of the tunnel
 	})
+}
+
+func newPod(t *testing.T, name tunnel.PodID, registry *memory.Registry, change func(*hub.Options)) *pod {
+	p := &pod{t: t, registry: registry, gate: &counting{}}
+	o := hub.Options{
+		Pod: name, Registry: registry, Gate: func(tunnel.Grant) hub.Gate { return p.gate },
+		Grace: grace, DrainTimeout: drain,
+	}
+	if change != nil {
+		change(&o)
+	}
+	p.Hub = hub.New(o)
+	return p
+}
+
+// end closes what is left, and says what is left then.
+func (p *pod) end() {
+	p.t.Helper()
+	p.CloseAll(link.ReasonDraining)
+	p.serving.Wait()
+	if n := p.Len(); n != 0 {
+		p.t.Errorf("%d sessions are left", n)
+	}
+	if c, held, _ := p.registry.Owner(p.t.Context(), id); held {
+		p.t.Errorf("a claim is left: %+v", c)
+	}
+	if p.gate.in != p.gate.out {
+		p.t.Errorf("the gate saw %d requests enter and %d leave", p.gate.in, p.gate.out)
+	}
 }
 
 func grant() tunnel.Grant {

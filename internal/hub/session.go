@@ -23,9 +23,10 @@ type Session struct {
 	claim tunnel.Claim
 	gate  Gate
 
-	displaced *Session // of the same agent, whose claim this one took; may be nil
+	predecessor tunnel.Claim // the claim that this one took, on whichever pod; may be zero
 
-	outrun bool // guarded by Hub.mu: a newer session has the claim
+	displaced *Session // the predecessor's, if that is here, until this one is linked. Guarded by Hub.mu.
+	outrun    bool     // a newer session has the claim. Guarded by Hub.mu.
 
 	link     Link          // set by Serve before the session is found by anybody
 	linked   chan struct{} // closed when link is set
@@ -38,6 +39,7 @@ type Session struct {
 	retired  bool
 
 	renewed  chan time.Time // the latest end of the tunnel that Serve has not seen
+	over     atomic.Bool    // its tunnel has ended for good
 	released atomic.Bool
 }
 
@@ -54,6 +56,11 @@ func (s *Session) Serve(ctx context.Context, l Link) link.Reason {
 	if old := s.hub.activate(s); old != nil {
 		old.retireNow()
 	}
+	var announced sync.WaitGroup
+	defer announced.Wait()
+	if old := s.predecessor; old.Session != "" && old.Pod != s.claim.Pod && s.hub.opts.Peers != nil {
+		announced.Go(func() { s.announceTo(s.hub.opts.Peers, old) })
+	}
 	defer s.hub.remove(s)
 	expiry := time.NewTimer(time.Until(s.grant.ExpiresAt))
 	defer expiry.Stop()
@@ -64,15 +71,13 @@ func (s *Session) Serve(ctx context.Context, l Link) link.Reason {
 		select {
 		case <-l.Done():
 			reason := l.Reason()
-			s.hub.offline(s, graceful(reason) && !s.grant.Ephemeral)
-			s.release()
+			s.leaveWith(graceful(reason))
 			return reason
 		case <-leaving:
 			leaving = nil
 			// The agent finishes its streams here and may be back elsewhere at
 			// once, so its claim must not stand in the way.
-			s.hub.offline(s, !s.grant.Ephemeral)
-			s.release()
+			s.leaveWith(true)
 			// Without us its HTTP/2 library would wait a second for more streams.
 			farewell = link.ReasonLeft
 			s.noMore()
@@ -108,25 +113,39 @@ func graceful(r link.Reason) bool {
 
 // Abandon gives the tunnel back when no link came of the claim.
 func (s *Session) Abandon() {
-	s.hub.abandoned(s.claim.Tunnel)
+	// Requests wait until the claim is somebody else's, or nobody's.
+	defer s.hub.remove(s)
+	defer s.hub.abandoned(s.claim.Tunnel)
 	if !s.hub.giveBack(s) {
-		s.release()
+		var grace time.Duration
+		if old := s.predecessor; old.Pod != s.claim.Pod && sameAgent(old, s.claim) && !s.grant.Ephemeral {
+			// That pod still has its link, and claims the tunnel again when it
+			// sees that it is free.
+			grace = s.hub.opts.Grace
+		}
+		s.release(grace)
 	}
-	s.hub.remove(s)
 }
 
 // Close ends the session's link for reason. New requests are refused from then
-// on, without grace if the tunnel has ended for good.
+// on, without grace if the tunnel has ended for good. It waits until Serve has
+// been called.
 func (s *Session) Close(reason link.Reason) {
+	<-s.linked
+	if !graceful(reason) {
+		s.over.Store(true) // a link that is being closed may look like one that leaves
+	}
 	s.hub.offline(s, graceful(reason) && !s.grant.Ephemeral)
 	s.link.Close(reason)
 }
 
-// Renew sets another end for the tunnel, earlier or later. It does not block.
-func (s *Session) Renew(expiresAt time.Time) {
+// Update puts another grant of the same tunnel in force: its limits, and its end,
+// earlier or later. Of several the last one counts. It does not block.
+func (s *Session) Update(grant tunnel.Grant) {
+	s.gate.Update(grant)
 	for {
 		select {
-		case s.renewed <- expiresAt:
+		case s.renewed <- grant.ExpiresAt:
 			return
 		default:
 		}
@@ -179,13 +198,30 @@ func (s *Session) leave() {
 	}
 }
 
-func (s *Session) release() {
+// leaveWith gives the tunnel up. With grace it is expected back, on whichever pod.
+func (s *Session) leaveWith(grace bool) {
+	expected := grace && !s.grant.Ephemeral && !s.over.Load()
+	s.hub.offline(s, expected)
+	if expected {
+		s.release(s.hub.opts.Grace)
+	} else {
+		s.release(0)
+	}
+}
+
+func (s *Session) release(grace time.Duration) {
 	if s.released.Swap(true) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
-	if err := s.hub.opts.Registry.Release(ctx, s.claim); err != nil {
+	var err error
+	if grace > 0 {
+		err = s.hub.opts.Registry.ReleaseExpected(ctx, s.claim, grace)
+	} else {
+		err = s.hub.opts.Registry.Release(ctx, s.claim)
+	}
+	if err != nil {
 		s.hub.log.Warn("a claim was not released yet: it goes when the registry is back, or lapses", "tunnel_id", s.claim.Tunnel, "error", err)
 	}
 }

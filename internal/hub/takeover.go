@@ -30,18 +30,21 @@ func (h *Hub) Open(ctx context.Context, grant tunnel.Grant, instance string) (*S
 	if err := h.add(s); err != nil {
 		return nil, err
 	}
+	// Whoever hears of the claim may send a request here at once.
+	h.expect(grant.Tunnel)
 	if err := h.claim(ctx, s); err != nil {
+		h.abandoned(grant.Tunnel)
 		h.remove(s)
 		return nil, err
 	}
-	h.expect(grant.Tunnel)
 	return s, nil
 }
 
 func (h *Hub) claim(ctx context.Context, s *Session) error {
 	holder, err := h.opts.Registry.Claim(ctx, s.claim, "")
 	if err == nil {
-		s.displaced = h.outrun(holder.Session, true)
+		s.predecessor = holder
+		h.displace(s, holder.Session)
 		return nil
 	}
 	if !errors.Is(err, registry.ErrHeld) {
@@ -62,6 +65,7 @@ func (h *Hub) claim(ctx context.Context, s *Session) error {
 		}
 		return unreachable(err)
 	}
+	s.predecessor = holder
 	if silent := h.session(holder.Session); silent != nil {
 		silent.Close(link.ReasonSilent)
 	}
@@ -69,17 +73,39 @@ func (h *Hub) claim(ctx context.Context, s *Session) error {
 	return nil
 }
 
-// giveBack returns a claim of which no link came to the session that it was
-// taken from, which serves on. It reports whether it did.
+// displace notes that s took the claim of a session, which may be another pod's.
+func (h *Hub) displace(s *Session, session string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if old := h.sessions[session]; old != nil {
+		old.outrun, s.displaced = true, old
+	}
+}
+
+// giveBack returns a claim of which no link came to the session of this pod that
+// it was taken from, which serves on. It reports whether it did.
 func (h *Hub) giveBack(s *Session) bool {
-	old := s.displaced
-	if old == nil || h.outrun(old.claim.Session, false) == nil {
+	old := h.reinstate(s)
+	if old == nil {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
-	if _, err := h.opts.Registry.Claim(ctx, old.claim, s.claim.Session); err != nil {
+	// Without its instance, for that would take it from a newer session as well.
+	fenced := old.claim
+	fenced.Instance = ""
+	holder, err := h.opts.Registry.Claim(ctx, fenced, s.claim.Session)
+	if err != nil {
+		h.outrun(old.claim.Session)
+		if errors.Is(err, registry.ErrHeld) && holder.Pod != h.opts.Pod {
+			// Another pod has it by now, and knows of s only.
+			h.Moved(old.claim, sameAgent(old.claim, holder))
+		}
 		return false
+	}
+	if old.claim.Instance != "" {
+		// If this fails the agent can't move until its link has ended.
+		_, _ = h.opts.Registry.Claim(ctx, old.claim, "")
 	}
 	if h.session(old.claim.Session) == nil { // it ended meanwhile, and its release came too early
 		_ = h.opts.Registry.Release(ctx, old.claim)
@@ -87,23 +113,60 @@ func (h *Hub) giveBack(s *Session) bool {
 	return true
 }
 
-// alive asks the link that holds a tunnel. A holder on another pod, and one
-// whose link is only being opened, count as alive.
-func (h *Hub) alive(ctx context.Context, holder tunnel.Claim) bool {
-	if holder.Pod != h.opts.Pod {
-		return true
+// reinstate makes the latest session before s that is still there the one that
+// gets requests, or will; nil if there is none.
+func (h *Hub) reinstate(s *Session) *Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for old := s.displaced; old != nil; old = old.displaced {
+		if h.sessions[old.claim.Session] == old {
+			old.outrun = false
+			return old
+		}
 	}
+	return nil
+}
+
+// sameAgent reports whether two claims are of one agent process.
+func sameAgent(a, b tunnel.Claim) bool { return a.Instance != "" && a.Instance == b.Instance }
+
+// alive asks the link that holds a tunnel, on whichever pod.
+func (h *Hub) alive(ctx context.Context, holder tunnel.Claim) bool {
+	if holder.Pod == h.opts.Pod {
+		return h.Alive(ctx, holder)
+	}
+	if h.opts.Peers == nil {
+		return true // its lease will say
+	}
+	ctx, cancel := context.WithTimeout(ctx, ProbeTimeout)
+	defer cancel()
+	return h.opts.Peers.Alive(ctx, holder)
+}
+
+// Alive asks the agent of one of this pod's claims whether it lives. One whose
+// link is only being opened counts as alive.
+func (h *Hub) Alive(ctx context.Context, holder tunnel.Claim) bool {
 	s := h.session(holder.Session)
 	if s == nil {
 		return false // it ended a moment ago and its claim is on the way out
 	}
-	ctx, cancel := context.WithTimeout(ctx, ProbeTimeout)
-	defer cancel()
 	select {
 	case <-s.linked:
-		return s.link.Probe(ctx) == nil
-	case <-ctx.Done():
+	default:
 		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, ProbeTimeout)
+	defer cancel()
+	return s.link.Probe(ctx) == nil
+}
+
+// announceTo tells the pod that the session's claim was taken from, so that its
+// link gets no further request. It would find out by itself, some seconds later.
+func (s *Session) announceTo(peers Peers, old tunnel.Claim) {
+	ctx, cancel := context.WithTimeout(context.Background(), ProbeTimeout)
+	defer cancel()
+	if err := peers.Moved(ctx, old, sameAgent(old, s.claim)); err != nil {
+		s.hub.log.Debug("another pod was not told that it lost a tunnel", "tunnel_id", s.claim.Tunnel, "peer_pod_id", string(old.Pod), "error", err)
 	}
 }
 

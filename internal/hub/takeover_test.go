@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/hub"
@@ -157,27 +159,12 @@ func TestHolderIsOpening(t *testing.T) {
 	run(t, nil, func(t *testing.T, p *pod) {
 		s := p.mustOpen("one")
 		began := time.Now()
-		if _, err := p.open("two"); code(err) != fault.AlreadyConnected || time.Since(began) != hub.ProbeTimeout {
+		if _, err := p.open("two"); code(err) != fault.AlreadyConnected || time.Since(began) != 0 {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 		s.Abandon()
 		p.link("two", newLink("two"))
 		p.want("two")
-	})
-}
-
-func TestHolderOnAnotherPod(t *testing.T) {
-	run(t, nil, func(t *testing.T, p *pod) {
-		claim := tunnel.Claim{Tunnel: id, Pod: "pod-2", Session: "elsewhere", Instance: "one"}
-		if _, err := p.registry.Claim(t.Context(), claim, ""); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := p.open("two"); code(err) != fault.AlreadyConnected {
-			t.Errorf("got %v, want already_connected", err)
-		}
-		if err := p.registry.Release(t.Context(), claim); err != nil {
-			t.Fatal(err)
-		}
 	})
 }
 
@@ -265,6 +252,9 @@ func (r awayRegistry) Claim(context.Context, tunnel.Claim, string) (tunnel.Claim
 	return tunnel.Claim{}, r.err
 }
 func (r awayRegistry) Release(context.Context, tunnel.Claim) error { return r.err }
+func (r awayRegistry) ReleaseExpected(context.Context, tunnel.Claim, time.Duration) error {
+	return r.err
+}
 
 func TestMaxTunnels(t *testing.T) {
 	run(t, func(o *hub.Options) { o.MaxTunnels = 2 }, func(t *testing.T, p *pod) {
@@ -306,6 +296,59 @@ func TestAbandonedMove(t *testing.T) {
 		p.link("one", newLink("b")) // and it can move after all
 		p.want("b")
 	})
+}
+
+// Nor has one that tries twice at the same time: the claim goes back to the
+// latest session that is still there, and never from a newer one.
+func TestAbandonedMoves(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		order  []int // in which the moves are given up
+		owners []int // who has the claim after each: the first move, the second, or the old link (2)
+	}{
+		{"the first first", []int{0, 1}, []int{1, 2}},
+		{"the last first", []int{1, 0}, []int{0, 2}},
+		{"the first only", []int{0}, []int{1}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			run(t, nil, func(t *testing.T, p *pod) {
+				old := p.link("one", newLink("a"))
+				moves := []*hub.Session{p.mustOpen("one"), p.mustOpen("one"), old}
+				for n, i := range row.order {
+					moves[i].Abandon()
+					p.want("a")
+					if want := moves[row.owners[n]]; p.owner() != want.Claim().Session {
+						t.Errorf("after %d were given up the claim is %q's, want session %d's", n+1, p.owner(), row.owners[n])
+					}
+				}
+				if last := row.owners[len(row.owners)-1]; last != 2 {
+					p.serve(moves[last], newLink("b"))
+					p.want("b")
+				}
+			})
+		})
+	}
+}
+
+// An agent may move for years: what it has left is forgotten.
+func TestMovesLeaveNothing(t *testing.T) {
+	run(t, nil, func(t *testing.T, p *pod) {
+		first := weak.Make(p.moveOn())
+		for range 2 {
+			p.moveOn()
+		}
+		runtime.GC()
+		if first.Value() != nil {
+			t.Error("a link that ended two moves ago is still held")
+		}
+	})
+}
+
+// moveOn links the agent once more.
+func (p *pod) moveOn() *scripted {
+	l := newLink("a")
+	p.link("agent", l)
+	return l
 }
 
 // A newcomer that leaves while the holder is asked proves nothing.
@@ -450,7 +493,7 @@ func TestUpgrade(t *testing.T) {
 }
 
 // The control plane may move the end of a tunnel while its link stands.
-func TestRenew(t *testing.T) {
+func TestUpdate(t *testing.T) {
 	run(t, nil, func(t *testing.T, p *pod) {
 		g := grant()
 		g.ExpiresAt = time.Now().Add(time.Minute)
@@ -460,11 +503,15 @@ func TestRenew(t *testing.T) {
 		}
 		l := newLink("a")
 		p.serve(s, l)
-		s.Renew(time.Now().Add(2 * time.Minute))
-		s.Renew(time.Now().Add(time.Hour)) // the later word counts
+		until := func(d time.Duration) tunnel.Grant { g.ExpiresAt = time.Now().Add(d); return g }
+		s.Update(until(2 * time.Minute))
+		s.Update(until(time.Hour)) // the later word counts
+		if want := time.Now().Add(time.Hour); !p.gate.now.ExpiresAt.Equal(want) {
+			t.Errorf("the gate has a grant until %s, want %s", p.gate.now.ExpiresAt, want)
+		}
 		advance(time.Hour - time.Nanosecond)
 		p.wantEnded(l, "")
-		s.Renew(time.Now().Add(-time.Second))
+		s.Update(until(-time.Second))
 		advance(time.Nanosecond)
 		p.wantEnded(l, link.ReasonExpired)
 	})

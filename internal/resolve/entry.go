@@ -36,6 +36,7 @@ type entry struct {
 	end    time.Time     // of an active tunnel
 	seen   time.Time     // the last answer; zero = never one
 	life   time.Duration // how long it is fresh, if shorter than usual; 0 = as usual
+	doubts uint64        // the resolver's, when the question began
 
 	failed time.Time // the last question, if it got no answer
 	cause  error

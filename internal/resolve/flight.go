@@ -22,6 +22,7 @@ var (
 // belongs to none of them, so nobody's leaving ends it.
 type flight struct {
 	began        time.Time
+	doubts       uint64
 	afterFailure bool // the source had failed shortly before it began
 	cancel       context.CancelFunc
 
@@ -39,7 +40,7 @@ func (r *Resolver) join(slug tunnel.Slug) (known *entry, f *flight, now time.Tim
 	defer r.mu.Unlock()
 	now = time.Now()
 	known, _ = r.cache.GetIfPresent(slug)
-	if known.fresh(now, r.times) || known.failedWithin(retryAfter, now) {
+	if r.fresh(known, now) || known.failedWithin(retryAfter, now) {
 		return known, nil, now
 	}
 	if f, ok := r.current[slug]; ok {
@@ -52,7 +53,7 @@ func (r *Resolver) join(slug tunnel.Slug) (known *entry, f *flight, now time.Tim
 		return known.withFailure(errCrowded, now), nil, now
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), r.timeout)
-	f = &flight{began: now, afterFailure: known.failedWithin(r.times.away, now), cancel: cancel, done: make(chan struct{})}
+	f = &flight{began: now, doubts: r.doubts.Load(), afterFailure: known.failedWithin(r.times.away, now), cancel: cancel, done: make(chan struct{})}
 	r.flights[f] = struct{}{}
 	r.current[slug] = f
 	r.running.Go(func() {
@@ -79,7 +80,9 @@ func (r *Resolver) land(slug tunnel.Slug, f *flight, got tunnel.Resolution, err 
 	known, _ := r.cache.GetIfPresent(slug)
 	// An answer is as old as its question: it may have been true only then.
 	f.answer, err = toEntry(got, err, f.began)
-	if err != nil {
+	if err == nil {
+		f.answer.doubts = f.doubts
+	} else {
 		f.failed = true
 		f.answer = known.withFailure(fmt.Errorf("resolve slug: %w", err), now)
 		if known.servable(now, r.times) && now.Sub(r.warned) >= warnEvery {

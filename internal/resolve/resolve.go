@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -64,6 +65,8 @@ type Resolver struct {
 	maxFlight int
 	logger    *slog.Logger
 	cache     *otter.Cache[tunnel.Slug, *entry]
+
+	doubts atomic.Uint64 // how often Doubt was called
 
 	mu      sync.Mutex              // held across cache writes, never across a question
 	flights map[*flight]struct{}    // all under way
@@ -136,7 +139,7 @@ func (r *Resolver) Resolve(ctx context.Context, slug tunnel.Slug) (tunnel.ID, er
 		}
 	}
 	now := time.Now()
-	if known, ok := r.cache.GetIfPresent(slug); ok && known.fresh(now, r.times) {
+	if known, ok := r.cache.GetIfPresent(slug); ok && r.fresh(known, now) {
 		return known.verdict(now)
 	}
 	return r.ask(ctx, slug)
@@ -152,7 +155,7 @@ func (r *Resolver) ask(ctx context.Context, slug tunnel.Slug) (tunnel.ID, error)
 	}
 	known, f, now := r.join(slug)
 	switch {
-	case f == nil && known.fresh(now, r.times):
+	case f == nil && r.fresh(known, now):
 		return known.verdict(now)
 	case f == nil:
 		return known.lastResort(now, r.times)
@@ -169,28 +172,6 @@ func (r *Resolver) ask(ctx context.Context, slug tunnel.Slug) (tunnel.ID, error)
 		return f.answer.lastResort(now, r.times)
 	}
 	return f.answer.verdict(now)
-}
-
-// ForgetSlug drops what is known of a slug, so that the next request asks. An
-// answer on its way is given to those who wait for it and not remembered.
-func (r *Resolver) ForgetSlug(slug tunnel.Slug) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cache.Invalidate(slug)
-	delete(r.current, slug)
-}
-
-// Forget drops what is known of every slug of a tunnel. It looks through the
-// whole cache (milliseconds), which a revocation is rare enough for.
-func (r *Resolver) Forget(id tunnel.ID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for slug, e := range r.cache.All() {
-		if e.id == id {
-			r.cache.Invalidate(slug)
-		}
-	}
-	clear(r.current) // which tunnel they will name is not known yet
 }
 
 // Close ends the questions under way and waits for them. Cached slugs are

@@ -27,6 +27,11 @@ func (b *board) Set(_ context.Context, _ tunnel.Slug, _ tunnel.ID, life time.Dur
 	return b.err
 }
 
+func (b *board) Forget(context.Context, tunnel.Slug) error {
+	b.left = 0
+	return b.err
+}
+
 // plane is a control plane that gives one answer.
 type plane struct {
 	answer tunnel.Resolution
@@ -63,7 +68,7 @@ func TestThrough(t *testing.T) {
 			if row.source != nil {
 				source = row.source
 			}
-			got, err := resolve.Through(&row.shared, source).Resolve(t.Context(), "s")
+			got, err := resolve.Through(&row.shared, source, 0).Resolve(t.Context(), "s")
 			if got.Tunnel != row.want || !errors.Is(err, row.err) {
 				t.Errorf("Resolve = %+v, %v", got, err)
 			}

@@ -1,17 +1,20 @@
 // Package route leads a tunnel's request to whatever can answer it: the link on
-// this pod, or, for a moment, one that is about to return. It repeats a request
-// only when the agent is proven not to have seen it and nothing of its body was
-// read. It never looks at what a request says.
+// this pod, one hop to the pod that holds the tunnel, or, for a moment, a link
+// that is about to return. It repeats a request only when the agent is proven not
+// to have seen it, and with the whole of its body. It never looks at what a
+// request says.
 package route
 
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"sync"
+	"time"
+
+	"github.com/maypok86/otter/v2"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/relay"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
@@ -19,15 +22,29 @@ import (
 type Hub interface {
 	// Find returns the tunnel's link, or nil.
 	Find(tunnel.ID) http.RoundTripper
-	// Wait returns the tunnel's link when it was lost a moment ago and comes
-	// back soon; otherwise a *fault.Error, or the context's cause.
-	Wait(context.Context, tunnel.ID) (http.RoundTripper, error)
+	// Look says more where there is none: whether one is expected here, and with a
+	// channel that is closed when that changes.
+	Look(tunnel.ID) (current http.RoundTripper, expected bool, changed <-chan struct{})
 }
 
-// Registry knows who holds a tunnel that is not linked here.
+// Registry knows who holds a tunnel that is not linked here. Calls must end with
+// their context.
 type Registry interface {
-	// Owner returns the claim that is valid now. It must end with its context.
+	// Owner returns the claim that is valid now, or was a moment ago: it is cheap,
+	// and a wrong answer does no harm.
 	Owner(context.Context, tunnel.ID) (tunnel.Claim, bool, error)
+	// OwnerNow does the same after a wrong answer, and is neither.
+	OwnerNow(context.Context, tunnel.ID) (tunnel.Claim, bool, error)
+	// Expected is for how long the tunnel's agent may be expected back, on
+	// whichever pod; 0 = it is not.
+	Expected(context.Context, tunnel.ID) (time.Duration, error)
+}
+
+// Peers leads to other pods.
+type Peers interface {
+	// To returns what carries requests to a tunnel that pod holds. package relay
+	// documents its errors.
+	To(pod tunnel.PodID, id tunnel.ID) http.RoundTripper
 }
 
 // Options configure a Router. Hub and Registry are required.
@@ -35,142 +52,110 @@ type Options struct {
 	Pod      tunnel.PodID
 	Hub      Hub
 	Registry Registry
+	Peers    Peers         // nil = no way to other pods
+	Grace    time.Duration // how long a request waits when a tunnel's pod is gone; 0 = not at all
 }
 
-// Router finds the way to a tunnel.
-type Router struct{ opts Options }
+// Router finds the way to a tunnel. Make it with New; it may be used
+// concurrently.
+type Router struct {
+	opts Options
+	room room
+	gone *otter.Cache[string, time.Time] // by session: when its pod was first found gone
+}
+
+// maxGone bounds what is remembered of pods that are gone, by session.
+const maxGone = 10_000
 
 // New makes a Router.
-func New(o Options) *Router { return &Router{opts: o} }
+func New(o Options) *Router {
+	return &Router{opts: o, gone: otter.Must(&otter.Options[string, time.Time]{
+		MaximumSize: maxGone,
+		Executor:    func(upkeep func()) { upkeep() }, // on the writer's goroutine: none is left running
+	})}
+}
 
-// attempts bounds how often one request is handed to a link. Each further one
-// needs the proof that the last did not deliver.
-const attempts = 3
+// attempts bounds how often one request is handed on. Each further one needs the
+// proof that the last did not deliver.
+const attempts = 4
 
-// Route returns the way to a tunnel. Its errors are *fault.Errors, or the
-// request context's cause.
-func (r *Router) Route(id tunnel.ID) http.RoundTripper { return way{Options: r.opts, id: id} }
+// Route returns the way to a tunnel, wherever it is. Its errors are
+// *fault.Errors, or the request context's cause.
+func (r *Router) Route(id tunnel.ID) http.RoundTripper { return way{Router: r, id: id} }
+
+// Here returns the way to a tunnel for a request that has come by a hop: it leads
+// to a link on this pod or nowhere.
+func (r *Router) Here(id tunnel.ID) http.RoundTripper { return way{Router: r, id: id, here: true} }
 
 type way struct {
-	Options
-	id tunnel.ID
+	*Router
+	id   tunnel.ID
+	here bool
 }
 
-// find returns the link that gets the next attempt.
-func (w way) find(ctx context.Context) (http.RoundTripper, error) {
-	if next := w.Hub.Find(w.id); next != nil {
-		return next, nil
-	}
-	next, err := w.Hub.Wait(ctx, w.id)
-	if err == nil || ctx.Err() != nil {
-		return next, err
-	}
-	// The registry is asked last: a request whose link is known here never waits
-	// for it.
-	holder, held, lookup := w.Registry.Owner(ctx, w.id)
-	switch {
-	case lookup != nil:
-		return nil, fault.Wrap(fault.RegistryUnavailable, "The registry of tunnels can't be reached.", lookup)
-	case held && holder.Pod != w.Pod:
-		return nil, fault.New(fault.RelayUnavailable, "Another pod holds this tunnel, and there is no way to it.")
-	}
-	return nil, err
-}
-
+// RoundTrip hands the request on.
 func (w way) RoundTrip(req *http.Request) (*http.Response, error) {
-	var body *unread
+	var body *replay
 	if req.Body != nil && req.Body != http.NoBody {
-		body = &unread{ReadCloser: req.Body}
+		body = newReplay(req.Body, req.ContentLength)
 		defer body.settle()
-		again := *req
-		again.Body = body
-		req = &again
 	}
+	var s search
 	for attempt := 1; ; attempt++ {
-		next, err := w.find(req.Context())
+		next, err := w.find(req.Context(), &s)
 		if err != nil {
-			if body != nil {
-				_ = body.Close()
-			}
 			return nil, err
 		}
+		this := req
 		if body != nil {
-			body.lend()
+			lent := *req
+			lent.Body = body.lend()
+			this = &lent
 		}
-		res, err := next.RoundTrip(req)
-		if err == nil || attempt == attempts || !mayRepeat(err) || body.touched() {
+		res, err := next.RoundTrip(this)
+		if err == nil {
+			w.reached(&s)
+		}
+		if err == nil || attempt == attempts || !body.again() || !w.another(&s, err) {
 			return res, err
 		}
 	}
 }
 
-// mayRepeat reports whether another link could do better, and the agent has
+// search is what one request has learned about the way.
+type search struct {
+	last  string // session of the claim that the last hop went to
+	avoid string // session of a claim that led nowhere
+	gone  bool   // because its pod is gone
+	fresh bool   // only a fresh answer of the registry counts
+	own   bool   // the registry was asked again because it named this pod
+}
+
+// another reports whether a further attempt could do better, and the agent has
 // not seen the request.
-func mayRepeat(err error) bool {
-	return errors.Is(err, fault.ErrNotDelivered) && fault.From(err).Code == fault.TunnelOffline
-}
-
-// unread is a request body that survives the Close of a link that did not use
-// it, until the way is done. The caller's own body is closed once.
-type unread struct {
-	io.ReadCloser
-
-	mu     sync.Mutex
-	read   bool // what was read is gone
-	closed bool // by the link that has it now
-	final  bool // no further link will get it
-	once   sync.Once
-}
-
-func (b *unread) lend() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = false
-}
-
-func (b *unread) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	closed := b.closed
-	b.read = b.read || !closed
-	b.mu.Unlock()
-	if closed {
-		return 0, http.ErrBodyReadAfterClose
-	}
-	return b.ReadCloser.Read(p)
-}
-
-func (b *unread) Close() error {
-	b.mu.Lock()
-	b.closed = true
-	done := b.final || b.read
-	b.mu.Unlock()
-	if done {
-		return b.end()
-	}
-	return nil
-}
-
-// settle passes on a Close that came while another link could have followed.
-func (b *unread) settle() {
-	b.mu.Lock()
-	b.final = true
-	closed := b.closed
-	b.mu.Unlock()
-	if closed {
-		_ = b.end()
-	}
-}
-
-func (b *unread) end() (err error) {
-	b.once.Do(func() { err = b.ReadCloser.Close() })
-	return err
-}
-
-func (b *unread) touched() bool {
-	if b == nil {
+func (w way) another(s *search, err error) bool {
+	if !errors.Is(err, fault.ErrNotDelivered) {
 		return false
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.read
+	gone, misdirected := errors.Is(err, relay.ErrGone), errors.Is(err, relay.ErrMisdirected)
+	switch {
+	case gone, misdirected:
+		*s = search{avoid: s.last, gone: gone, fresh: true}
+		return true
+	case errors.Is(err, relay.ErrLeft):
+		return true // that pod may have the tunnel still: the registry would have told
+	}
+	return fault.From(err).Code == fault.TunnelOffline
+}
+
+// find returns what gets the next attempt.
+func (w way) find(ctx context.Context, s *search) (http.RoundTripper, error) {
+	if next := w.opts.Hub.Find(w.id); next != nil {
+		return next, nil
+	}
+	next, state, err := w.look(ctx, s)
+	if next != nil || state.over() {
+		return next, err
+	}
+	return w.wait(ctx, s, state, err)
 }

@@ -76,15 +76,6 @@ type Resolution struct {
 	Fresh     time.Duration // how long it may be used unasked; 0 = as long as usual
 }
 
-// Grant is the permission that a link was opened with. It is immutable: a
-// change arrives as a new Grant.
-type Grant struct {
-	Tunnel    ID
-	Slug      Slug // empty when the control plane does not say
-	ExpiresAt time.Time
-	Ephemeral bool
-}
-
 // Claim says which session of which pod holds a tunnel. The session makes a
 // claim fenced: a late goodbye of an older session can't remove a newer one.
 type Claim struct {

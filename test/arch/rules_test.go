@@ -27,7 +27,7 @@ var (
 var imports = []mayImport{
 	{"cmd/...", []string{
 		"cmd/...", "agent", "internal/edge", "internal/config", "internal/telemetry",
-		"internal/control/...", "internal/controlclient", "internal/demo", "internal/terminal",
+		"internal/control/...", "internal/controlclient", "internal/demo", "internal/planeclient", "internal/terminal",
 		"internal/tunnel", "internal/wire",
 	}, "a command parses, makes Options and runs; what stands behind the doors is internal/edge's to wire"},
 	{"agent/...", []string{"agent/...", "internal/wsconn", "internal/gather", "internal/upgrade", "internal/wire"},
@@ -36,6 +36,7 @@ var imports = []mayImport{
 	{"internal/edge", with(vocabulary, concat(doors, decisions, []string{
 		"internal/link/...", "internal/wsconn", "internal/config", "internal/telemetry",
 		"internal/registry/*", "internal/relay/*",
+		"internal/flood", "internal/certs", "internal/proxyproto", "internal/pressure",
 	})...), "the wiring knows everything below it, and neither the commands nor the control plane's inside"},
 
 	{"internal/ingress", with(vocabulary, with(decisions, "internal/gather", "internal/link", "internal/wsconn")...),
@@ -63,18 +64,22 @@ var imports = []mayImport{
 
 	{"internal/registry", words, "the family's words are below its members"},
 	{"internal/registry/*", with(words, "internal/registry"), adaptersApart},
-	{"internal/relay", with(words, "internal/coalesce", "internal/h2", "internal/upgrade"),
+	{"internal/relay", with(words, "internal/certs", "internal/coalesce", "internal/h2", "internal/upgrade"),
 		"a hop is HTTP/2 over whatever its members carry; it knows none of them"},
+	{"internal/relay/relaytest", with(words, "internal/relay", "internal/h2", "internal/upgrade"),
+		"the suite of the carriers has agents of its own, which speak as on a link"},
 	{"internal/relay/bus", words, "connections over a message bus, whichever bus it is and whatever they carry"},
 	{"internal/relay/bus/bustest", with(words, "internal/relay/bus"), "the suite of the buses is below its members"},
 	{"internal/relay/nats", with(words, "internal/relay", "internal/relay/bus"), adaptersApart},
 	{"internal/relay/redis", with(words, "internal/relay", "internal/relay/bus"), adaptersApart},
 	{"internal/relay/*", with(words, "internal/relay"), adaptersApart},
-	{"internal/controlclient", words, adaptersApart},
+	{"internal/controlclient", with(words, "internal/credential"), adaptersApart},
+	{"internal/planeclient", nil, "it speaks the control plane's API and shares no code with either end of it"},
 	{"internal/control/store", with(words, "internal/control"), "one set of queries for every database; which one it is, its members know"},
 	{"internal/control/store/*", with(words, "internal/control", "internal/control/store"), adaptersApart},
+	{"internal/control/api", with(words, "internal/control"), "the API asks the control plane, whatever keeps its data"},
 	{"internal/control/web", with(words, "internal/control"), "the page is one view of the API"},
-	{"internal/control", words,
+	{"internal/control", with(words, "internal/credential"),
 		"the control plane stands on its own: it knows no edge, and its store only as an interface"},
 
 	{"internal/config", words, "settings are read by cmd and edge; they know nobody"},
@@ -82,6 +87,11 @@ var imports = []mayImport{
 	{"internal/terminal", nil, "a screen shows what it is told, and is told by cmd"},
 	{"internal/demo", nil, "the demo site is an origin like any other"},
 
+	{"internal/flood", words, "what addresses do too often, counted for whichever door asks"},
+	{"internal/certs", nil, "certificates in files, for whoever listens or dials"},
+	{"internal/proxyproto", nil, "a header on a connection, before anybody knows what the connection is for"},
+	{"internal/pressure", nil, "how much memory is left, for whoever lets work in"},
+	{"internal/credential", nil, "how a caller's secret is kept, used by the control plane and by the edge: it knows neither"},
 	{"internal/tunnel", nil, "the words at the bottom import nothing"},
 	{"internal/fault", nil, "the words at the bottom import nothing"},
 	{"internal/wire", nil, "the words at the bottom import nothing"},

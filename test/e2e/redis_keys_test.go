@@ -18,7 +18,7 @@ import (
 func TestRedisKeys(t *testing.T) {
 	t.Parallel()
 	s, p := startRedis(t), startPlane(t)
-	e := startEdge(t, p, s.env("PEER_ADVERTISE=10.1.2.3:7070", "EPHEMERAL_TUNNELS=true")...)
+	e := startEdge(t, p, s.env("PEER_ADVERTISE=10.1.2.3:7070", "PEER_ADDR=127.0.0.1:0", "PEER_SECRET="+strings.Repeat("s", 32), "EPHEMERAL_TUNNELS=true")...)
 	pod := e.podID()
 	host, err := os.Hostname()
 	if err != nil {

@@ -33,10 +33,10 @@ func (s *Store) Audit(ctx context.Context, target string, before int64, limit in
 // Events gives events, oldest first.
 func (s *Store) Events(ctx context.Context, after int64, limit int) (events []control.Event, err error) {
 	err = s.call(ctx, "events", func(ctx context.Context) error {
-		rows, err := s.read.QueryContext(ctx, `SELECT id, at, tunnel_id, kind FROM events WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
+		rows, err := s.read.QueryContext(ctx, `SELECT id, at, tunnel_id, kind, slug, old_slug FROM events WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
 		events, err = collect(rows, err, func(r row) (e control.Event, err error) {
 			var at sql.NullInt64
-			err = r.Scan(&e.ID, &at, &e.Tunnel, &e.Kind)
+			err = r.Scan(&e.ID, &at, &e.Tunnel, &e.Kind, &e.Slug, &e.Old)
 			e.At = timeOf(at)
 			return e, err
 		})

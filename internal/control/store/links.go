@@ -48,3 +48,27 @@ func (x *tx) PodHeard(ctx context.Context, pod tunnel.PodID) (time.Time, error) 
 	err := x.q.QueryRowContext(ctx, `SELECT heard_at FROM pods WHERE id = $1`, string(pod)).Scan(&at)
 	return timeOf(at), orMissing(err)
 }
+
+const selectPods = `SELECT p.id, p.heard_at, (SELECT COUNT(*) FROM links l WHERE l.pod = p.id AND l.connected = 1)
+	FROM pods p ORDER BY p.heard_at DESC, p.id`
+
+func listPods(ctx context.Context, q querier) ([]control.Pod, error) {
+	rows, err := q.QueryContext(ctx, selectPods)
+	return collect(rows, err, func(r row) (p control.Pod, err error) {
+		var at sql.NullInt64
+		err = r.Scan(&p.ID, &at, &p.Links)
+		p.HeardAt = timeOf(at)
+		return p, err
+	})
+}
+
+func (x *tx) Pods(ctx context.Context) ([]control.Pod, error) { return listPods(ctx, x.q) }
+
+// Pods gives those that have reported.
+func (s *Store) Pods(ctx context.Context) (pods []control.Pod, err error) {
+	err = s.call(ctx, "pods", func(ctx context.Context) error {
+		pods, err = listPods(ctx, s.read)
+		return err
+	})
+	return pods, err
+}

@@ -77,8 +77,8 @@ func (x *tx) AppendEvent(ctx context.Context, e control.Event) error {
 	if err != nil {
 		return err
 	}
-	return x.exec(ctx, "append event", `INSERT INTO events (id, at, tunnel_id, kind) VALUES ($1, $2, $3, $4)`,
-		id, moment(e.At), string(e.Tunnel), string(e.Kind))
+	return x.exec(ctx, "append event", `INSERT INTO events (id, at, tunnel_id, kind, slug, old_slug) VALUES ($1, $2, $3, $4, $5, $6)`,
+		id, moment(e.At), string(e.Tunnel), string(e.Kind), string(e.Slug), string(e.Old))
 }
 
 // count gives the next id. A sequence of the database would not do: its ids

@@ -2,13 +2,15 @@
 // and end with it. It decides between claims only. Nothing lapses here, since
 // whoever could forget a claim is gone with the registry itself. Its size is
 // that of the pod's live links, because each claim is some link's and is
-// released with it.
+// released with it, and of those lost a moment ago.
 package memory
 
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/getbindu/bindu-edge/internal/registry"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
@@ -20,7 +22,13 @@ type Registry struct {
 	mu    sync.RWMutex
 	held  map[tunnel.ID]holding
 	slugs map[tunnel.Slug]tunnel.ID // of held tunnels only
+
+	expected map[tunnel.ID]time.Time // until when; of free tunnels only
+	sweepAt  int                     // how many of them make it worth a look which are over
 }
+
+// sweepFrom is the least number of expected tunnels that are looked through.
+const sweepFrom = 64
 
 type holding struct {
 	claim tunnel.Claim
@@ -29,7 +37,10 @@ type holding struct {
 
 // New makes an empty registry.
 func New() *Registry {
-	return &Registry{held: make(map[tunnel.ID]holding), slugs: make(map[tunnel.Slug]tunnel.ID)}
+	return &Registry{
+		held: make(map[tunnel.ID]holding), slugs: make(map[tunnel.Slug]tunnel.ID),
+		expected: make(map[tunnel.ID]time.Time), sweepAt: sweepFrom,
+	}
 }
 
 // Claim takes the tunnel for c when it is free, already c's session's, held by
@@ -46,6 +57,7 @@ func (r *Registry) Claim(ctx context.Context, c tunnel.Claim, replacing string) 
 	old, ok := r.held[c.Tunnel]
 	switch holder := old.claim; {
 	case !ok:
+		delete(r.expected, c.Tunnel)
 		r.held[c.Tunnel] = holding{claim: c}
 		return tunnel.Claim{}, nil
 	case holder.Session == c.Session:
@@ -77,16 +89,48 @@ func (r *Registry) Refresh(ctx context.Context, c tunnel.Claim) error {
 // Release frees the tunnel and its slug if c's session holds it, and does
 // nothing otherwise: a late goodbye is no error.
 func (r *Registry) Release(ctx context.Context, c tunnel.Claim) error {
+	return r.ReleaseExpected(ctx, c, 0)
+}
+
+// ReleaseExpected is Release for a tunnel that may be back in a moment, since
+// its link was lost or drained: Expected says so for that long, unless it is
+// claimed sooner.
+func (r *Registry) ReleaseExpected(ctx context.Context, c tunnel.Claim, within time.Duration) error {
 	if err := check(ctx, c); err != nil {
 		return fmt.Errorf("release claim: %w", err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.holds(c) {
-		delete(r.slugs, r.held[c.Tunnel].slug)
-		delete(r.held, c.Tunnel)
+	if !r.holds(c) {
+		return nil
+	}
+	delete(r.slugs, r.held[c.Tunnel].slug)
+	delete(r.held, c.Tunnel)
+	if within > 0 {
+		r.expect(c.Tunnel, time.Now(), within)
 	}
 	return nil
+}
+
+// expect is called with mu held. It forgets those that did not come back each
+// time they may have become half of all.
+func (r *Registry) expect(id tunnel.ID, now time.Time, within time.Duration) {
+	if len(r.expected) >= r.sweepAt {
+		maps.DeleteFunc(r.expected, func(_ tunnel.ID, until time.Time) bool { return !now.Before(until) })
+		r.sweepAt = max(sweepFrom, 2*len(r.expected))
+	}
+	r.expected[id] = now.Add(within)
+}
+
+// Expected says for how much longer the tunnel's return is expected: 0 when it
+// is not.
+func (r *Registry) Expected(ctx context.Context, id tunnel.ID) (left time.Duration, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, fmt.Errorf("return of tunnel: %w", err)
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return max(0, time.Until(r.expected[id])), nil // the zero time is long ago
 }
 
 // Owner says who holds a tunnel, if anybody does.
@@ -98,6 +142,11 @@ func (r *Registry) Owner(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool,
 	defer r.mu.RUnlock()
 	h, ok := r.held[id]
 	return h.claim, ok, nil
+}
+
+// OwnerNow is Owner, which is never out of date here.
+func (r *Registry) OwnerNow(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error) {
+	return r.Owner(ctx, id)
 }
 
 // BindSlug gives the tunnel of c a slug for as long as it is held, in place of

@@ -29,16 +29,24 @@ func (s *server) holds(t testing.TB, c tunnel.Claim) bool {
 		s.number(t, "SISMEMBER", podTunnelsKey(c.Pod), string(c.Tunnel)) == 1
 }
 
-// lost collects what a registry reports as lost.
+// lost collects what a registry reports as lost, and to whom.
 type lost struct {
-	mu     sync.Mutex
-	claims []tunnel.Claim
+	mu      sync.Mutex
+	claims  []tunnel.Claim
+	holders []tunnel.Claim
 }
 
-func (l *lost) add(c tunnel.Claim) {
+func (l *lost) add(mine, holder tunnel.Claim) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.claims = append(l.claims, c)
+	l.claims, l.holders = append(l.claims, mine), append(l.holders, holder)
+}
+
+// to reports whether just this one is lost, and holder has it.
+func (l *lost) to(mine, holder tunnel.Claim) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.claims) == 1 && l.claims[0] == mine && l.holders[0] == holder
 }
 
 func (l *lost) is(want ...tunnel.Claim) bool {
@@ -197,7 +205,7 @@ func TestUnansweredClaimIsUndone(t *testing.T) {
 
 func TestCallsEndInTime(t *testing.T) {
 	t.Parallel()
-	const timeout, slack = 500 * time.Millisecond, time.Second
+	const timeout, slack = 500 * time.Millisecond, 10 * time.Second // slack is for a slow machine: what blocks does so for a minute
 	c := claimOf("a", "p", "s", "")
 	calls := []struct {
 		name string
@@ -207,6 +215,9 @@ func TestCallsEndInTime(t *testing.T) {
 		{"Refresh", func(ctx context.Context, r *Registry) error { return r.Refresh(ctx, c) }},
 		{"Release", func(ctx context.Context, r *Registry) error { return r.Release(ctx, c) }},
 		{"Owner", func(ctx context.Context, r *Registry) error { _, _, err := r.Owner(ctx, "a"); return err }},
+		{"ReleaseExpected", func(ctx context.Context, r *Registry) error { return r.ReleaseExpected(ctx, c, time.Minute) }},
+		{"OwnerNow", func(ctx context.Context, r *Registry) error { _, _, err := r.OwnerNow(ctx, "a"); return err }},
+		{"Expected", func(ctx context.Context, r *Registry) error { _, err := r.Expected(ctx, "a"); return err }},
 		{"BindSlug", func(ctx context.Context, r *Registry) error { return r.BindSlug(ctx, "slug", c) }},
 		{"Slug", func(ctx context.Context, r *Registry) error { _, _, err := r.Slug(ctx, "slug"); return err }},
 		{"Peer", func(ctx context.Context, r *Registry) error { _, _, err := r.Peer(ctx, "p"); return err }},
@@ -229,9 +240,7 @@ func TestCallsEndInTime(t *testing.T) {
 			pods := make([]*Registry, len(calls)) // one each: the first failure speaks for the later calls
 			for i := range calls {
 				pods[i] = s.pod(t, "p", func(o *Options) { o.Timeout = timeout })
-				if err := pods[i].Ping(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				within(t, 10*time.Second, "a pod is connected", func() bool { return pods[i].Ping(t.Context()) == nil })
 			}
 			row.block(t, s)
 			var all sync.WaitGroup
@@ -311,36 +320,9 @@ func TestLapsedPod(t *testing.T) {
 	// It wakes up: what nobody took is its own again, the rest is lost.
 	asleep.opts.PodLease = time.Minute
 	run(t, asleep)
-	within(t, 5*time.Second, "one claim is lost and one is back", func() bool { return lost.is(taken) && s.holds(t, kept) })
+	within(t, 5*time.Second, "one claim is lost and one is back", func() bool { return lost.to(taken, newer) && s.holds(t, kept) })
 	if !s.holds(t, newer) {
 		t.Error("the newer claim was taken back")
-	}
-}
-
-// The agent has moved to another pod. Its old one hears of it at the next beat,
-// long before the claims are due.
-func TestTakenOverByAnotherPod(t *testing.T) {
-	t.Parallel()
-	s := startServer(t)
-	var lost lost
-	old, other := s.pod(t, "old", quickly, func(o *Options) { o.Lost = lost.add }), s.pod(t, "other", quickly)
-	run(t, old)
-	run(t, other)
-	c, stays := claimOf("a", "old", "s1", "i"), claimOf("b", "old", "s2", "i")
-	mustClaim(t, old, c)
-	mustClaim(t, old, stays)
-	moved := claimOf("a", "other", "s3", "i")
-	prev, err := other.Claim(t.Context(), moved, "")
-	if err != nil || prev != c {
-		t.Fatalf("Claim displaced %+v, %v, want %+v", prev, err, c)
-	}
-	within(t, 5*time.Second, "the loss is reported", func() bool { return lost.is(c) })
-	// A goodbye of the old link comes late, and changes nothing.
-	if err := old.Release(t.Context(), c); err != nil {
-		t.Errorf("late Release: %v", err)
-	}
-	if !s.holds(t, moved) || !s.holds(t, stays) {
-		t.Errorf("keys: %v", s.keys(t))
 	}
 }
 

@@ -17,6 +17,7 @@ type book struct {
 	claiming map[key]*attempt
 	leaving  map[key]departure
 	turn     uint64 // numbers departures
+	changes  uint64 // counts what this pod itself has done to its set in Redis
 }
 
 // key names a claim. Two sessions of one tunnel may be here at once: one of
@@ -42,9 +43,10 @@ type attempt struct {
 }
 
 type departure struct {
-	claim tunnel.Claim
-	since time.Time
-	turn  uint64
+	claim    tunnel.Claim
+	since    time.Time
+	expected time.Time // until when its return is; zero = it is not
+	turn     uint64
 }
 
 // maxLeaving bounds what is remembered for release while Redis is away. What
@@ -74,10 +76,11 @@ func (b *book) taken(a *attempt, outrun tunnel.Claim, now time.Time) (unwanted b
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := keyOf(a.claim)
+	b.changes++
 	delete(b.claiming, k)
 	delete(b.held, keyOf(outrun))
 	if a.left && !a.renewal {
-		b.depart(a.claim, now)
+		b.depart(a.claim, now, time.Time{})
 		return true
 	}
 	a.took = true
@@ -99,7 +102,7 @@ func (b *book) unclear(a *attempt, now time.Time) {
 	defer b.mu.Unlock()
 	delete(b.claiming, keyOf(a.claim))
 	if !a.renewal {
-		b.depart(a.claim, now)
+		b.depart(a.claim, now, time.Time{})
 	}
 }
 
@@ -109,7 +112,7 @@ func (b *book) abandon(a *attempt, now time.Time) {
 	defer b.mu.Unlock()
 	a.left = true
 	if a.took && !a.renewal {
-		b.depart(a.claim, now)
+		b.depart(a.claim, now, time.Time{})
 	}
 }
 
@@ -117,7 +120,15 @@ func (b *book) abandon(a *attempt, now time.Time) {
 func (b *book) leave(c tunnel.Claim, now time.Time) (turn uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.depart(c, now)
+	b.depart(c, now, time.Time{})
+	return b.turn
+}
+
+// leaveExpected is leave for a tunnel whose return is expected until then.
+func (b *book) leaveExpected(c tunnel.Claim, now, expected time.Time) (turn uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.depart(c, now, expected)
 	return b.turn
 }
 
@@ -125,17 +136,21 @@ func (b *book) leaveAll(now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, h := range b.held {
-		b.depart(h.claim, now)
+		b.depart(h.claim, now, time.Time{})
 	}
 }
 
 // depart is called with mu held.
-func (b *book) depart(c tunnel.Claim, now time.Time) {
+func (b *book) depart(c tunnel.Claim, now, expected time.Time) {
 	k := keyOf(c)
 	delete(b.held, k)
 	b.turn++
-	if _, known := b.leaving[k]; known || len(b.leaving) < maxLeaving {
-		b.leaving[k] = departure{claim: c, since: now, turn: b.turn}
+	b.changes++
+	if old, known := b.leaving[k]; known || len(b.leaving) < maxLeaving {
+		if expected.IsZero() {
+			expected = old.expected // it was given up once more, not anew
+		}
+		b.leaving[k] = departure{claim: c, since: now, expected: expected, turn: b.turn}
 	}
 }
 
@@ -144,6 +159,7 @@ func (b *book) depart(c tunnel.Claim, now time.Time) {
 func (b *book) gone(c tunnel.Claim, turn uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.changes++
 	if d, ok := b.leaving[keyOf(c)]; ok && d.turn == turn {
 		delete(b.leaving, keyOf(c))
 	}
@@ -175,6 +191,12 @@ func (b *book) holdings() []holding {
 	return list
 }
 
+func (b *book) changed() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.changes
+}
+
 func (b *book) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -203,6 +225,7 @@ func (b *book) lose(c tunnel.Claim) bool {
 	defer b.mu.Unlock()
 	_, held := b.held[keyOf(c)]
 	delete(b.held, keyOf(c))
+	b.changes++
 	return held
 }
 

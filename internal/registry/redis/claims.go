@@ -83,12 +83,24 @@ func (r *Registry) Refresh(ctx context.Context, c tunnel.Claim) error {
 // error wraps registry.ErrAway, and the claim is given up all the same: Run
 // does not restore it, and removes it once Redis is back.
 func (r *Registry) Release(ctx context.Context, c tunnel.Claim) error {
+	return r.release(ctx, c, time.Time{})
+}
+
+// ReleaseExpected is Release for a tunnel that may be back in a moment, since
+// its link was lost or drained: every pod's Expected says so for that long
+// from now, unless it is claimed sooner. A release that is made up for later
+// has less time left, or none.
+func (r *Registry) ReleaseExpected(ctx context.Context, c tunnel.Claim, within time.Duration) error {
+	return r.release(ctx, c, time.Now().Add(within))
+}
+
+func (r *Registry) release(ctx context.Context, c tunnel.Claim, expected time.Time) error {
 	if err := r.check(c); err != nil {
 		return fmt.Errorf("release claim: %w", err)
 	}
-	turn := r.book.leave(c, time.Now())
+	turn := r.book.leaveExpected(c, time.Now(), expected)
 	_, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
-		v, err := r.run(ctx, releaseScript, c)
+		v, err := r.run(ctx, releaseScript, c, remaining(expected))
 		if err == nil {
 			r.book.gone(c, turn)
 		}
@@ -131,34 +143,6 @@ func (r *Registry) BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Clai
 	return nil
 }
 
-// Owner says who holds a tunnel, if anybody does whose pod's lease stands.
-func (r *Registry) Owner(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error) {
-	e, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (entry, error) {
-		return r.entry(ctx, id)
-	})
-	if err != nil {
-		return tunnel.Claim{}, false, fmt.Errorf("owner of tunnel: %w", err)
-	}
-	return e.claim, e.claim.Session != "", nil
-}
-
-// Peer says where a pod can be dialled, if its lease stands. The address is
-// empty when the pod takes no calls.
-func (r *Registry) Peer(ctx context.Context, pod tunnel.PodID) (address string, ok bool, err error) {
-	type peer struct {
-		address string
-		ok      bool
-	}
-	p, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (peer, error) {
-		address, ok, err := r.get(ctx, podKey(pod))
-		return peer{address, ok}, err
-	})
-	if err != nil {
-		return "", false, fmt.Errorf("address of pod: %w", err)
-	}
-	return p.address, p.ok, nil
-}
-
 // Slug says which held tunnel was given the slug with BindSlug, if one was.
 func (r *Registry) Slug(ctx context.Context, slug tunnel.Slug) (tunnel.ID, bool, error) {
 	if _, err := tunnel.ParseSlug(string(slug)); err != nil {
@@ -187,8 +171,8 @@ type entry struct {
 	slug  tunnel.Slug
 }
 
-// entry asks twice, in simple commands that a client-side cache could answer.
-// Between the two the claim may change: then the answer was true a moment ago.
+// entry asks twice. Between the two the claim may change: then the answer was
+// true a moment ago.
 func (r *Registry) entry(ctx context.Context, id tunnel.ID) (entry, error) {
 	fields, err := r.client.Do(ctx, r.client.B().Hmget().Key(claimKey(id)).Field("pod", "session", "instance", "slug").Build()).ToArray()
 	if err != nil {
@@ -221,9 +205,24 @@ func (r *Registry) get(ctx context.Context, name string) (value string, ok bool,
 	return value, err == nil, err
 }
 
+// run runs a script. What it has changed is known here at once; Redis tells
+// everybody else, and this pod a moment later too.
 func (r *Registry) run(ctx context.Context, script *rueidis.Lua, c tunnel.Claim, more ...string) (verdict, error) {
 	call := r.call(c, more...)
-	return parseVerdict(c.Tunnel, script.Exec(ctx, r.client, call.Keys, call.Args))
+	v, err := parseVerdict(c.Tunnel, script.Exec(ctx, r.client, call.Keys, call.Args))
+	if err != nil || v.what != verdictHeld {
+		r.view.tunnels.drop(c.Tunnel)
+	}
+	return v, err
+}
+
+// remaining is ARGV[8] of releaseScript.
+func remaining(expected time.Time) string {
+	left := time.Until(expected)
+	if left <= 0 {
+		return "0"
+	}
+	return milliseconds(left)
 }
 
 // poke tells Run that a claim has to be released.

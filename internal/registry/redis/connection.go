@@ -31,6 +31,7 @@ const (
 type dialer struct {
 	open  atomic.Bool // false while New runs, which must not connect
 	count atomic.Int64
+	era   *atomic.Int64 // of what was told on one connection
 	via   sentinel
 }
 
@@ -41,6 +42,7 @@ func (d *dialer) dial(ctx context.Context, addr string, nd *net.Dialer, config *
 		return nil, errNotYet
 	}
 	d.count.Add(1)
+	d.era.Add(1)
 	if d.via.master != "" {
 		var err error
 		if addr, err = d.via.primary(ctx); err != nil {
@@ -55,9 +57,9 @@ func (d *dialer) dial(ctx context.Context, addr string, nd *net.Dialer, config *
 	return (&tls.Dialer{NetDialer: nd, Config: config}).DialContext(ctx, "tcp", addr)
 }
 
-func connect(o Options, d *dialer) (rueidis.Client, error) {
+func connect(o Options, d *dialer, v *view) (rueidis.Client, error) {
 	address := net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
-	d.via = sentinel{address, o.SentinelMaster}
+	d.via, d.era = sentinel{address, o.SentinelMaster}, &v.era
 	client, err := rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{address},
 		SelectDB:    o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLS,
@@ -68,7 +70,8 @@ func connect(o Options, d *dialer) (rueidis.Client, error) {
 		ForceSingleClient:   true, // one primary; also: a client comes back though it could not dial
 		PipelineMultiplex:   -1,   // one connection, so that what is sent later happens later
 		AlwaysPipelining:    true, // reads when idle too, and so notices a Redis that went away
-		DisableCache:        true, // no reader wants it yet
+		DisableCache:        true, // view is ours: it may be read without asking rueidis, which may have to connect first
+		OnInvalidations:     v.invalidated,
 		DisableRetry:        true, // deadlines are short; who asks may ask again
 		ConnWriteTimeout:    o.Timeout,
 		ReadBufferEachConn:  bufferSize,

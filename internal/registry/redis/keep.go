@@ -17,6 +17,7 @@ type keeper struct {
 	away     bool
 	behind   bool      // the last reconciliation was not finished
 	dialled  int64     // connections opened before the last one
+	changes  uint64    // of the book, before the last one
 	refresh  time.Time // when all claims are due
 }
 
@@ -27,7 +28,8 @@ type keeper struct {
 //  2. removes what was given up while Redis did not answer,
 //  3. renews the claims: all of them when they are due (a third of their life),
 //     after a reconnect and after the lease had lapsed; else only those that
-//     Redis counts otherwise than we do. What it has forgotten is claimed again.
+//     Redis does not list, which it is asked for when it counts otherwise than
+//     we do. What it has forgotten is claimed again.
 //
 // While Redis is away it tries every 0.6 s, so claims are back about a second
 // after Redis is. A claim that another pod has by then goes to Options.Lost.
@@ -71,6 +73,7 @@ func (k *keeper) beat(ctx context.Context) time.Duration {
 
 func (k *keeper) try(ctx context.Context) error {
 	r := k.registry
+	changes := r.book.changed()
 	known, count, err := r.renewLease(ctx)
 	if err != nil {
 		return err
@@ -81,12 +84,15 @@ func (k *keeper) try(ctx context.Context) error {
 	}
 	due := !now.Add(r.beat()).Before(k.refresh) // the next beat would be late
 	all := !known || k.behind || dialled != k.dialled || due
-	if all || count != int64(r.book.len()) {
+	// Others only take from our list, so it is whole when it is as long as ours. But
+	// what we do ourselves is in the one before it is in the other, and a release
+	// under way would hide that another pod has taken something.
+	if all || count != int64(r.book.len()) || changes != k.changes {
 		if err := r.reconcile(ctx, all); err != nil {
 			return err
 		}
 	}
-	k.behind, k.dialled = false, dialled
+	k.behind, k.dialled, k.changes = false, dialled, changes
 	if all {
 		k.refresh = now.Add(jittered(r.opts.TTL / 3))
 	}

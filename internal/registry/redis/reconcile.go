@@ -19,7 +19,7 @@ func (r *Registry) releaseLeaving(ctx context.Context) error {
 	for some := range slices.Chunk(r.book.departures(time.Now(), r.opts.TTL), batch) {
 		calls := make([]rueidis.LuaExec, len(some))
 		for i, d := range some {
-			calls[i] = r.call(d.claim)
+			calls[i] = r.call(d.claim, remaining(d.expected))
 		}
 		err := r.runAll(ctx, releaseScript, calls, func(i int, res rueidis.RedisResult) error {
 			if err := res.Error(); err != nil {
@@ -112,7 +112,7 @@ func (r *Registry) outrun(c, holder tunnel.Claim) {
 		return
 	}
 	if r.book.lose(c) && holder.Pod != r.opts.Pod {
-		r.opts.Lost(c)
+		r.opts.Lost(c, holder)
 	}
 }
 

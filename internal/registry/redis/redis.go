@@ -9,6 +9,11 @@
 // too: after Redis was away, or came back empty, Run claims it again. What was
 // given up meanwhile is remembered as well, and is removed instead.
 //
+// What others hold is remembered as well, until Redis says that it has changed:
+// a request for a tunnel of another pod costs no question either. It is a guess
+// at best, and harmless when wrong, because only the pod that holds a tunnel
+// decides about its requests.
+//
 // Redis is trusted to the same degree as the other pods, which write to it:
 // what is read from it is checked for its form and not for its truth.
 package redis
@@ -61,9 +66,10 @@ type Options struct {
 	Timeout  time.Duration // one question to Redis
 
 	// Lost is told of each claim that went to another pod while this one thought
-	// it held it. It is called by Run, one call at a time, and MUST NOT block.
+	// it held it, and who has the tunnel now: a claim without a session if that is
+	// not known. It is called by Run, one call at a time, and MUST NOT block.
 	// nil = nobody wants to know.
-	Lost func(tunnel.Claim)
+	Lost func(mine, holder tunnel.Claim)
 
 	Logger *slog.Logger // nil = none
 }
@@ -80,6 +86,7 @@ type Registry struct {
 	gate   gate
 	slots  chan struct{} // one for each question under way
 	book   *book
+	view   *view
 	wake   chan struct{} // tells Run that there is something to release
 
 	mu      sync.Mutex // orders ask's goroutines against Close
@@ -97,11 +104,15 @@ func New(o Options) (*Registry, error) {
 		return nil, errors.New("redis registry: needs a pod and a host")
 	}
 	o = withDefaults(o)
+	view, err := newView()
+	if err != nil {
+		return nil, fmt.Errorf("redis registry: %w", err)
+	}
 	r := &Registry{
-		opts: o, log: o.Logger, book: newBook(),
+		opts: o, log: o.Logger, book: newBook(), view: view,
 		slots: make(chan struct{}, maxQuestions), wake: make(chan struct{}, 1),
 	}
-	client, err := connect(o, &r.dialer)
+	client, err := connect(o, &r.dialer, view)
 	if err != nil {
 		return nil, fmt.Errorf("redis registry: %w", err)
 	}
@@ -124,7 +135,7 @@ func withDefaults(o Options) Options {
 		}
 	}
 	if o.Lost == nil {
-		o.Lost = func(tunnel.Claim) {}
+		o.Lost = func(_, _ tunnel.Claim) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -160,20 +171,6 @@ func (r *Registry) Close(ctx context.Context) error {
 	return nil
 }
 
-func (r *Registry) sayGoodbye(ctx context.Context) error {
-	if err := r.releaseLeaving(ctx); err != nil {
-		return err
-	}
-	// Claims whose answer never came are in the pod's set and in no book.
-	if err := r.reconcile(ctx, false); err != nil {
-		return err
-	}
-	pod := r.opts.Pod
-	return r.direct(ctx, func(ctx context.Context) error {
-		return r.client.Do(ctx, r.client.B().Del().Key(podKey(pod), podTunnelsKey(pod)).Build()).Error()
-	})
-}
-
 // check refuses what no script should see.
 func (r *Registry) check(c tunnel.Claim) error {
 	if c.Tunnel == "" || c.Pod == "" || c.Session == "" {
@@ -201,6 +198,9 @@ func (g *gate) admits(now time.Time) bool {
 	next := g.next.Load()
 	return now.UnixNano() >= next && g.next.CompareAndSwap(next, now.Add(gatePause).UnixNano())
 }
+
+// shut reports whether it would admit nobody now.
+func (g *gate) shut(now time.Time) bool { return g.away.Load() && now.UnixNano() < g.next.Load() }
 
 func (g *gate) failed(now time.Time) {
 	g.next.Store(now.Add(gatePause).UnixNano())

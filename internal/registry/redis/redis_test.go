@@ -47,6 +47,11 @@ func TestKeys(t *testing.T) {
 	if err := r.SlugCache().Set(t.Context(), "cached", "t.2", time.Hour); err != nil {
 		t.Fatal(err)
 	}
+	gone := claimOf("t.4", "host-1a2b3c4d", "s4", "")
+	mustClaim(t, r, gone)
+	if err := r.ReleaseExpected(t.Context(), gone, time.Minute); err != nil {
+		t.Fatal(err)
+	}
 	for _, row := range []struct {
 		name  string
 		input string
@@ -60,6 +65,7 @@ func TestKeys(t *testing.T) {
 			[]string{"host-1a2b3c4d", "session", "instance", "own"}, 300 * time.Second},
 		{"tunnels of the pod", "pod:host-1a2b3c4d:tunnels", "set", []string{"SMEMBERS", "pod:host-1a2b3c4d:tunnels"}, []string{"t.1"}, 15 * time.Second},
 		{"lease", "pod:host-1a2b3c4d", "string", []string{"GET", "pod:host-1a2b3c4d"}, []string{"host-1a2b3c4d.test:7070"}, 15 * time.Second},
+		{"lost a moment ago", "lost:t.4", "string", []string{"GET", "lost:t.4"}, []string{"host-1a2b3c4d"}, 60 * time.Second},
 		{"slug of a claim", "slug:own", "string", []string{"GET", "slug:own"}, []string{"t.1"}, 300 * time.Second},
 		{"slug cached", "slug:cached", "string", []string{"GET", "slug:cached"}, []string{"t.2"}, 60 * time.Second},
 	} {
@@ -100,7 +106,7 @@ func TestKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff([]string{"pod:host-1a2b3c4d", "slug:cached"}, s.keys(t)); diff != "" {
+	if diff := cmp.Diff([]string{"lost:t.4", "pod:host-1a2b3c4d", "slug:cached"}, s.keys(t)); diff != "" {
 		t.Errorf("keys after the release (-want +got):\n%s", diff)
 	}
 }
@@ -331,6 +337,13 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// calls is how often a command was run, by Redis' own count.
+func calls(stats, command string) (n int) {
+	_, rest, _ := strings.Cut(stats, "cmdstat_"+command+":calls=")
+	n, _ = strconv.Atoi(strings.Split(rest, ",")[0]) // never called = not listed
+	return n
+}
+
 // A thousand claims cost Redis one script each and the pod four round trips.
 func TestThousandClaimsAreRefreshedTogether(t *testing.T) {
 	t.Parallel()
@@ -347,15 +360,10 @@ func TestThousandClaimsAreRefreshedTogether(t *testing.T) {
 	}
 	took := time.Since(began)
 	stats := s.text(t, "INFO", "commandstats")
-	calls := func(command string) (n int) {
-		_, rest, _ := strings.Cut(stats, "cmdstat_"+command+":calls=")
-		n, _ = strconv.Atoi(strings.Split(rest, ",")[0]) // never called = not listed
-		return n
-	}
-	if got := calls("evalsha"); got != n {
+	if got := calls(stats, "evalsha"); got != n {
 		t.Errorf("%d scripts were run, want %d", got, n)
 	}
-	if got := calls("eval") + calls("script|load"); got > n/batch+1 {
+	if got := calls(stats, "eval") + calls(stats, "script|load"); got > n/batch+1 {
 		t.Errorf("scripts were sent %d times, want once a batch", got)
 	}
 	t.Logf("%d claims in %v", n, took)

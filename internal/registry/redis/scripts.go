@@ -19,6 +19,10 @@ import (
 //	pod:{pod_id}           the pod's peer address; while it stands, its claims do
 //	pod:{pod_id}:tunnels   set of tunnel ids
 //	slug:{slug}            tunnel id
+//	lost:{tunnel_id}       the pod that gave the claim up and expects the tunnel back:
+//	                       its link was lost or drained a moment ago. It lives as long
+//	                       as that is expected (5 s by default, never refreshed), until
+//	                       a claim deletes it, and says nothing of who holds the tunnel
 //
 // A `tunnel:` without a `claim:` has no session and no lease: it counts as
 // lapsed, and is overwritten. Every script may run twice without harm.
@@ -87,17 +91,21 @@ end
 var claimScript = rueidis.NewLuaScript(shared + write + `
 local pod, instance, replacing = ARGV[3], ARGV[4], ARGV[8]
 local old = holder(id)
+local function take(slug)
+  write(old, pod, instance, slug)
+  redis.call('DEL', 'lost:' .. id)
+end
 if old.session == session then
-  write(old, pod, instance, old.slug)
+  take(old.slug)
   return told('own', {})
 end
 if not valid(old) then
   drop_slug(old.slug)
-  write(old, pod, instance, false)
+  take(false)
   return told('free', {})
 end
 if (instance ~= '' and old.instance == instance) or (replacing ~= '' and old.session == replacing) then
-  write(old, pod, instance, old.slug)
+  take(old.slug)
   return told('taken over', old)
 end
 return told('held', old)
@@ -106,7 +114,8 @@ return told('held', old)
 // refreshScript renews the claim of the session that holds it. With ARGV[8] =
 // 'restore' it also puts back one that Redis has forgotten, or that lapsed; it
 // never takes over, since a tunnel that went to another pod meanwhile is that
-// one's. ARGV[9] is the slug that the pod remembers, or empty.
+// one's. ARGV[9] is the slug that the pod remembers, or empty. A 'lost:' stays:
+// what is restored may have been given up meanwhile, and is then once more.
 var refreshScript = rueidis.NewLuaScript(shared + write + `
 local restore, remembered = ARGV[8] == 'restore', ARGV[9]
 local old = holder(id)
@@ -122,13 +131,15 @@ return told(own and 'own' or 'free', {})
 `)
 
 // releaseScript is compare-and-delete by session: a late goodbye removes
-// nothing of a newer one.
+// nothing of a newer one. ARGV[8] is for how many milliseconds more the tunnel
+// is expected back; 0 = not at all.
 var releaseScript = rueidis.NewLuaScript(shared + `
 local old = holder(id)
 if old.session ~= session then return told('held', old) end
 drop_slug(old.slug)
 redis.call('DEL', claim, tunnel)
 redis.call('SREM', 'pod:' .. old.pod .. ':tunnels', id)
+if tonumber(ARGV[8]) > 0 then redis.call('SET', 'lost:' .. id, old.pod, 'PX', ARGV[8]) end
 return told('own', {})
 `)
 
@@ -143,6 +154,23 @@ redis.call('HSET', claim, 'slug', slug)
 redis.call('SET', 'slug:' .. slug, id, 'PX', ttl)
 return told('own', {})
 `)
+
+// lookupScript is all that is to be known of a tunnel at one moment, in one round
+// trip: its claim, the lease of the claim's pod, and how long they live. Redis
+// tracks a script's KEYS as it does a command's, so it tells of changes of the
+// claim and not of the lease, whose name nobody knows before.
+const lookupScript = `
+local h = redis.call('HMGET', KEYS[1], 'pod', 'session', 'instance')
+local address, lease = false, -2
+if h[1] then
+  address = redis.call('GET', 'pod:' .. h[1])
+  lease = redis.call('PTTL', 'pod:' .. h[1])
+end
+return {
+  h[1] or '', h[2] or '', h[3] or '', tostring(redis.call('PTTL', KEYS[1])),
+  tostring(redis.call('PTTL', KEYS[2])), address or '', tostring(lease),
+}
+`
 
 // The verdicts of the scripts.
 const (
@@ -186,6 +214,7 @@ func milliseconds(d time.Duration) string { return strconv.FormatInt(max(d.Milli
 
 func tunnelKey(id tunnel.ID) string         { return "tunnel:" + string(id) }
 func claimKey(id tunnel.ID) string          { return "claim:" + string(id) }
+func lostKey(id tunnel.ID) string           { return "lost:" + string(id) }
 func podKey(pod tunnel.PodID) string        { return "pod:" + string(pod) }
 func podTunnelsKey(pod tunnel.PodID) string { return "pod:" + string(pod) + ":tunnels" }
 func slugKey(slug tunnel.Slug) string       { return "slug:" + string(slug) }

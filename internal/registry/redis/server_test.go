@@ -220,11 +220,20 @@ func (p *pods) Claim(ctx context.Context, c tunnel.Claim, replacing string) (tun
 }
 func (p *pods) Refresh(ctx context.Context, c tunnel.Claim) error { return p.of(c.Pod).Refresh(ctx, c) }
 func (p *pods) Release(ctx context.Context, c tunnel.Claim) error { return p.of(c.Pod).Release(ctx, c) }
+func (p *pods) ReleaseExpected(ctx context.Context, c tunnel.Claim, within time.Duration) error {
+	return p.of(c.Pod).ReleaseExpected(ctx, c, within)
+}
+func (p *pods) Expected(ctx context.Context, id tunnel.ID) (time.Duration, error) {
+	return p.of("").Expected(ctx, id)
+}
 func (p *pods) BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error {
 	return p.of(c.Pod).BindSlug(ctx, slug, c)
 }
 func (p *pods) Owner(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error) {
 	return p.of("").Owner(ctx, id)
+}
+func (p *pods) OwnerNow(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error) {
+	return p.of("").OwnerNow(ctx, id)
 }
 func (p *pods) Slug(ctx context.Context, slug tunnel.Slug) (tunnel.ID, bool, error) {
 	return p.of("").Slug(ctx, slug)

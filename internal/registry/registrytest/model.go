@@ -2,7 +2,9 @@ package registrytest
 
 import (
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -12,7 +14,10 @@ import (
 
 // model is the registry as simply as it can be said: a list, searched from end
 // to end.
-type model struct{ rows []row }
+type model struct {
+	rows     []row
+	expected []tunnel.ID // back, of those that are free
+}
 
 type row struct {
 	claim tunnel.Claim
@@ -48,6 +53,7 @@ func (m *model) claim(c tunnel.Claim, replacing string) (tunnel.Claim, error) {
 	r := m.find(c.Tunnel)
 	if r == nil {
 		m.rows = append(m.rows, row{claim: c})
+		m.expected = slices.DeleteFunc(m.expected, func(id tunnel.ID) bool { return id == c.Tunnel })
 		return tunnel.Claim{}, nil
 	}
 	holder := r.claim
@@ -62,9 +68,12 @@ func (m *model) claim(c tunnel.Claim, replacing string) (tunnel.Claim, error) {
 	return holder, registry.ErrHeld
 }
 
-func (m *model) release(c tunnel.Claim) {
+func (m *model) release(c tunnel.Claim, expected bool) {
 	if m.mine(c) == nil {
 		return
+	}
+	if expected {
+		m.expected = append(m.expected, c.Tunnel)
 	}
 	kept := m.rows[:0]
 	for _, r := range m.rows {
@@ -124,8 +133,13 @@ func agreesWithModel(t *testing.T, h Harness) {
 			},
 			"release": func(rt *rapid.T) {
 				c := claims.Draw(rt, "claim")
-				m.release(c)
+				m.release(c, false)
 				same("Release", r.Release(ctx, c), nil)
+			},
+			"release expected": func(rt *rapid.T) {
+				c := claims.Draw(rt, "claim")
+				m.release(c, true)
+				same("ReleaseExpected", r.ReleaseExpected(ctx, c, time.Hour), nil)
 			},
 			"bind": func(rt *rapid.T) {
 				slug, c := slugs.Draw(rt, "slug"), claims.Draw(rt, "claim")
@@ -139,8 +153,15 @@ func agreesWithModel(t *testing.T, h Harness) {
 					if held != nil {
 						want = held.claim
 					}
+					if got, ok, err := r.OwnerNow(ctx, id); err != nil || ok != (held != nil) || got != want {
+						rt.Fatalf("OwnerNow(%s) = %+v, %v, %v, want %+v", id, got, ok, err, want)
+					}
 					if got, ok, err := r.Owner(ctx, id); err != nil || ok != (held != nil) || got != want {
 						rt.Fatalf("Owner(%s) = %+v, %v, %v, want %+v", id, got, ok, err, want)
+					}
+					back := slices.Contains(m.expected, id)
+					if left, err := r.Expected(ctx, id); err != nil || (left > 0) != back {
+						rt.Fatalf("Expected(%s) = %v, %v, want it: %v", id, left, err, back)
 					}
 				}
 				for _, slug := range []tunnel.Slug{"x", "y"} {

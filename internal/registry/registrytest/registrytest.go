@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,6 +19,9 @@ type Registry interface {
 	Claim(ctx context.Context, c tunnel.Claim, replacing string) (prev tunnel.Claim, err error)
 	Refresh(ctx context.Context, c tunnel.Claim) error
 	Release(ctx context.Context, c tunnel.Claim) error
+	ReleaseExpected(ctx context.Context, c tunnel.Claim, within time.Duration) error
+	Expected(ctx context.Context, id tunnel.ID) (left time.Duration, err error)
+	OwnerNow(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error)
 	Owner(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error)
 	BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error
 	Slug(ctx context.Context, slug tunnel.Slug) (tunnel.ID, bool, error)
@@ -47,6 +51,10 @@ func Run(t *testing.T, h Harness) {
 		{"a slug lives with its claim", slugLivesWithClaim},
 		{"a slug needs the claim", slugNeedsClaim},
 		{"a slug has one tunnel, a tunnel one slug", slugIsUnique},
+		{"a lost tunnel is expected back", expectedBack},
+		{"only the holder's loss is expected back", expectedOfHolder},
+		{"nobody is expected for ever", expectedLapses},
+		{"an old answer follows the claim", answersFollow},
 		{"an incomplete claim is refused", incomplete},
 		{"a cancelled context is an error", cancelled},
 		{"one of many claims wins", oneWins},
@@ -72,14 +80,20 @@ func mustClaim(t *testing.T, r Registry, c tunnel.Claim, replacing string) {
 	}
 }
 
+// wantOwner asks now, and once more for what is remembered of that.
 func wantOwner(t *testing.T, r Registry, id tunnel.ID, want tunnel.Claim) {
 	t.Helper()
-	got, ok, err := r.Owner(t.Context(), id)
-	if err != nil {
-		t.Fatalf("Owner(%s): %v", id, err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" || ok != (want != tunnel.Claim{}) {
-		t.Errorf("Owner(%s), %v (-want +got):\n%s", id, ok, diff)
+	for _, ask := range []struct {
+		name string
+		call func(context.Context, tunnel.ID) (tunnel.Claim, bool, error)
+	}{{"OwnerNow", r.OwnerNow}, {"Owner", r.Owner}} {
+		got, ok, err := ask.call(t.Context(), id)
+		if err != nil {
+			t.Fatalf("%s(%s): %v", ask.name, id, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" || ok != (want != tunnel.Claim{}) {
+			t.Errorf("%s(%s), %v (-want +got):\n%s", ask.name, id, ok, diff)
+		}
 	}
 }
 
@@ -186,6 +200,7 @@ func incomplete(t *testing.T, r Registry) {
 		wantIs(t, "Claim", err, registry.ErrIncomplete)
 		wantIs(t, "Refresh", r.Refresh(t.Context(), c), registry.ErrIncomplete)
 		wantIs(t, "Release", r.Release(t.Context(), c), registry.ErrIncomplete)
+		wantIs(t, "ReleaseExpected", r.ReleaseExpected(t.Context(), c, time.Second), registry.ErrIncomplete)
 		wantIs(t, "BindSlug", r.BindSlug(t.Context(), "slug", c), registry.ErrIncomplete)
 	}
 }
@@ -197,10 +212,13 @@ func cancelled(t *testing.T, r Registry) {
 	cancel()
 	_, claim := r.Claim(ctx, claimOf("b", "p", "s2", ""), "")
 	_, _, owner := r.Owner(ctx, "a")
+	_, _, now := r.OwnerNow(ctx, "a")
+	_, expected := r.Expected(ctx, "a")
 	_, _, slug := r.Slug(ctx, "slug")
 	for name, err := range map[string]error{
-		"Claim": claim, "Owner": owner, "Slug": slug,
-		"Refresh": r.Refresh(ctx, c), "Release": r.Release(ctx, c), "BindSlug": r.BindSlug(ctx, "slug", c),
+		"Claim": claim, "Owner": owner, "OwnerNow": now, "Expected": expected, "Slug": slug,
+		"ReleaseExpected": r.ReleaseExpected(ctx, c, time.Second),
+		"Refresh":         r.Refresh(ctx, c), "Release": r.Release(ctx, c), "BindSlug": r.BindSlug(ctx, "slug", c),
 	} {
 		wantIs(t, name, err, context.Canceled)
 	}

@@ -53,6 +53,11 @@ func links(t *testing.T, s control.Store) {
 			t.Errorf("%s at %s: %s, %v, want %s", row.id, row.at, shown.Link.State, err, row.want)
 		}
 	}
+	pods, err := s.Pods(ctx)
+	if err != nil {
+		t.Error(err)
+	}
+	same(t, "pods", []control.Pod{{ID: "pod-1", HeardAt: epoch.Add(time.Second), Links: 1}}, pods)
 	shown, err := s.Shown(ctx, "a", epoch)
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +114,7 @@ func events(t *testing.T, s control.Store) {
 	rangeIs(1, 0)
 	var want []control.Event
 	for i := range 5 {
-		e := control.Event{At: epoch.Add(time.Duration(i) * time.Second), Tunnel: "t", Kind: control.EventChanged}
+		e := control.Event{At: epoch.Add(time.Duration(i) * time.Second), Tunnel: "t", Kind: control.EventMoved, Slug: "new", Old: "old"}
 		update(t, s, func(ctx context.Context, tx control.Tx) error { return tx.AppendEvent(ctx, e) })
 		e.ID = int64(i + 1)
 		want = append(want, e)

@@ -1,0 +1,310 @@
+package controlclient
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// LinkState is what a pod has seen of a link.
+type LinkState string
+
+// The states of a link, as reported.
+const (
+	LinkConnected LinkState = "connected"
+	LinkClosed    LinkState = "closed"
+	LinkRefused   LinkState = "refused" // an agent was turned away
+)
+
+// LinkReport is one thing that happened to a tunnel's link.
+type LinkReport struct {
+	Tunnel       tunnel.ID `json:"tunnel_id"`
+	Session      string    `json:"session,omitempty"` // which of the pod's links; none of a refused one
+	State        LinkState `json:"state"`
+	At           time.Time `json:"at"`
+	Protocol     string    `json:"protocol,omitempty"` // "h2" or "json"
+	AgentVersion string    `json:"agent_version,omitempty"`
+	RemoteAddr   string    `json:"remote_addr,omitempty"`
+	Reason       string    `json:"reason,omitempty"` // why it closed or was refused
+}
+
+// Bounds of reports.
+const (
+	ReportEvery   = time.Second
+	ListEvery     = time.Minute // all links, whatever happened
+	MaxReport     = 5000        // links in one report
+	maxReportSize = 900_000     // bytes of them
+	maxPending    = 10_000      // opened and closed links that wait to be reported
+	maxRefused    = 100         // refusals in one report
+	refusedOnce   = time.Minute // in which the same refusal is told once
+	maxRefusals   = 4096        // refusals remembered for that
+	lastWords     = time.Second
+)
+
+// ReportsOptions configure NewReports. All are required.
+type ReportsOptions struct {
+	Client *Client
+	Pod    tunnel.PodID
+	Links  func() []LinkReport // those that are connected now
+	Logger *slog.Logger
+}
+
+// Reports tells the control plane, if it wants to know, what happens to this
+// pod's links. Make it with NewReports; all methods may be called concurrently.
+type Reports struct {
+	opts   ReportsOptions
+	denied alarm // of Run alone
+
+	mu      sync.Mutex
+	pending []LinkReport // opened and closed, oldest first
+	refused []LinkReport
+	told    map[refusal]time.Time
+	listDue bool
+	dropped uint64
+	idle    bool // nobody wants to know, for now
+}
+
+type refusal struct {
+	tunnel tunnel.ID
+	reason string
+}
+
+// NewReports makes a Reports. It sends nothing before Run.
+func NewReports(o ReportsOptions) *Reports {
+	return &Reports{opts: o, told: map[refusal]time.Time{}, listDue: true}
+}
+
+// Report takes one report and does not block. When there are too many the oldest
+// is dropped, and a list of all links makes up for it.
+func (r *Reports) Report(l LinkReport) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.idle {
+		return
+	}
+	if l.State == LinkRefused {
+		r.refuse(l)
+		return
+	}
+	if len(r.pending) >= maxPending {
+		r.pending = r.pending[1:]
+		r.dropped++
+		r.listDue = true
+	}
+	r.pending = append(r.pending, l)
+}
+
+// refuse collapses what an agent that tries for ever would report.
+func (r *Reports) refuse(l LinkReport) {
+	key, now := refusal{l.Tunnel, l.Reason}, time.Now()
+	if at, ok := r.told[key]; ok && now.Sub(at) < refusedOnce {
+		return
+	}
+	if len(r.told) >= maxRefusals {
+		for old, at := range r.told {
+			if now.Sub(at) >= refusedOnce {
+				delete(r.told, old)
+			}
+		}
+		if len(r.told) >= maxRefusals {
+			clear(r.told)
+		}
+	}
+	r.told[key] = now
+	if len(r.refused) >= maxRefused {
+		r.refused = r.refused[1:]
+		r.dropped++
+	}
+	r.refused = append(r.refused, l)
+}
+
+// List makes all links be reported with the next report.
+func (r *Reports) List() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.listDue = true
+}
+
+// Dropped is how many reports were never sent.
+func (r *Reports) Dropped() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dropped
+}
+
+// Run reports until ctx ends, and then what is left. It may be called once.
+func (r *Reports) Run(ctx context.Context) {
+	var b backoff
+	listed := time.Now()
+	for wait := ReportEvery; pause(ctx, wait); {
+		if time.Since(listed) >= ListEvery {
+			r.List()
+		}
+		list, err := r.send(ctx)
+		switch {
+		case err == nil:
+			b.reset()
+			wait = ReportEvery
+			if list {
+				listed = time.Now()
+			}
+		case errors.Is(err, errNotOffered):
+			r.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "the control plane takes no reports", slog.Any("error", err))
+			wait = around(askAgain)
+		case ctx.Err() != nil:
+		default:
+			if errors.Is(err, errDenied) || errors.Is(err, ErrNonsense) {
+				r.denied.warn(ctx, r.opts.Logger, "the control plane does not take our reports of what is connected", slog.Any("error", err))
+			}
+			wait = b.wait()
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	if _, err := r.send(ctx); err != nil {
+		r.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "the last report was not sent", slog.Any("error", err))
+	}
+}
+
+// send sends what there is, and says whether a list was part of it. What could
+// not be sent waits for the next time.
+func (r *Reports) send(ctx context.Context) (list bool, err error) {
+	r.mu.Lock()
+	pending, refused := r.pending, r.refused
+	list = r.listDue
+	r.pending, r.refused, r.listDue, r.idle = nil, nil, false, false
+	r.mu.Unlock()
+	// What happened comes before what is: a late "opened" would undo the list.
+	left, err := r.tell(ctx, append(pending, refused...))
+	if err == nil && list {
+		err = r.tellAll(ctx, r.opts.Links())
+	}
+	if err != nil {
+		r.restore(left, err)
+	}
+	return list, err
+}
+
+// restore keeps what was not sent. Refusals are news or nothing, and what the
+// control plane won't have today it won't have tomorrow; the list is due again in
+// any case.
+func (r *Reports) restore(left []LinkReport, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.listDue = true
+	r.idle = errors.Is(err, errNotOffered)
+	if r.idle || errors.Is(err, errDenied) || errors.Is(err, ErrNonsense) {
+		r.dropped += uint64(len(left))
+		return
+	}
+	kept := left[:0:0]
+	for _, l := range left {
+		if l.State != LinkRefused {
+			kept = append(kept, l)
+		} else {
+			r.dropped++
+		}
+	}
+	kept = append(kept, r.pending...)
+	if over := len(kept) - maxPending; over > 0 {
+		kept = kept[over:]
+		r.dropped += uint64(over)
+	}
+	r.pending = kept
+}
+
+// tell sends what happened, and returns what was not sent.
+func (r *Reports) tell(ctx context.Context, links []LinkReport) (left []LinkReport, err error) {
+	for len(links) > 0 {
+		encoded, err := fit(links)
+		if err == nil {
+			err = r.post(ctx, report{Links: encoded})
+		}
+		if err != nil {
+			return links, err
+		}
+		links = links[len(encoded):]
+	}
+	return nil, nil
+}
+
+// tellAll sends the list of all links. A long one goes in parts, of which each
+// says which tunnels it is about: those with ids after one and up to another.
+func (r *Reports) tellAll(ctx context.Context, links []LinkReport) error {
+	slices.SortFunc(links, func(a, b LinkReport) int {
+		return cmp.Or(cmp.Compare(a.Tunnel, b.Tunnel), a.At.Compare(b.At)) // of two, the newer one counts
+	})
+	for after := tunnel.ID(""); ; {
+		encoded, err := fit(links)
+		if err != nil {
+			return err
+		}
+		n := len(encoded)
+		for n < len(links) && n > 1 && links[n].Tunnel == links[n-1].Tunnel {
+			n-- // one tunnel's links belong together
+		}
+		var last tunnel.ID
+		if n > 0 {
+			last = links[n-1].Tunnel
+		}
+		part := report{Full: true, After: after, Links: encoded[:n]}
+		if links = links[n:]; len(links) > 0 {
+			part.UpTo = last
+		}
+		if err := r.post(ctx, part); err != nil {
+			return err
+		}
+		if len(links) == 0 {
+			return nil
+		}
+		after = part.UpTo
+	}
+}
+
+// report is what is sent.
+type report struct {
+	Pod   tunnel.PodID      `json:"pod_id"`
+	Full  bool              `json:"full"`
+	After tunnel.ID         `json:"after,omitempty"`
+	UpTo  tunnel.ID         `json:"up_to,omitempty"`
+	Links []json.RawMessage `json:"links"`
+}
+
+func (r *Reports) post(ctx context.Context, what report) error {
+	what.Pod = r.opts.Pod
+	body, err := json.Marshal(what)
+	if err != nil {
+		return err
+	}
+	c := r.opts.Client
+	status, _, err := c.do(ctx, http.MethodPost, c.base.JoinPath("api/reports"), body, "")
+	if err != nil {
+		return err
+	}
+	return offered(status)
+}
+
+// fit encodes as many as one report takes.
+func fit(links []LinkReport) ([]json.RawMessage, error) {
+	size, encoded := 0, []json.RawMessage{}
+	for _, l := range links[:min(len(links), MaxReport)] {
+		l.At = l.At.UTC()
+		text, err := json.Marshal(l)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(text) + 1; size > maxReportSize && len(encoded) > 0 {
+			break
+		}
+		encoded = append(encoded, text)
+	}
+	return encoded, nil
+}
