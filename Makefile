@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 60s
+CHAOS ?= 10m
 SOAK ?= 10m
 STEP := tools/step
 
@@ -62,6 +63,16 @@ fuzz: ## Run each fuzz target for FUZZTIME (60s)
 .PHONY: soak
 soak: ## Links and callers come and go for SOAK (10m); what they leave behind is a failure
 	go test -count=1 -v -timeout=0 -run '^TestChurn$$' ./test/e2e -soak=$(SOAK)
+
+.PHONY: chaos
+chaos: ## Break one thing after another under load for CHAOS (10m); CHAOSFLAGS='-seed 7' repeats a run
+	@tools/setup
+	go test -race -count=1 -v -timeout=0 ./test/chaos -for=$(CHAOS) $(CHAOSFLAGS)
+
+.PHONY: cluster
+cluster: build ## Three pods, a load balancer, Redis and a control plane on this machine, to try and to break
+	@tools/setup
+	@go build -o bin/cluster ./tools/cluster && exec bin/cluster $(CLUSTER)
 
 ##@ The steps by themselves
 
