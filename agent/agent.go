@@ -193,7 +193,12 @@ func (a *Agent) Run(ctx context.Context) error {
 			a.log.Info("the edge asks this agent to move")
 			// The old link serves on until the new one is there.
 		case <-current.ended():
-			a.report(current.end(), wait.lost())
+			why := current.end()
+			if errors.Is(why, errDraining) {
+				a.report(why, wait.moved())
+			} else {
+				a.report(why, wait.lost())
+			}
 			current = nil
 			if !wait.sleep(ctx, nil, nil) {
 				return nil

@@ -44,6 +44,17 @@ func (b *backoffState) lost() time.Duration {
 	return b.next
 }
 
+// movedDelay is the mean of the delay after an edge that drains has closed a link.
+const movedDelay = 500 * time.Millisecond
+
+// moved chooses the delay after the edge has asked the agent to go elsewhere, in
+// the one way that a JSON link knows: by closing it. That is nobody's failure,
+// and requests wait for the agent's return.
+func (b *backoffState) moved() time.Duration {
+	b.next = rand.N(2 * movedDelay)
+	return b.next
+}
+
 // failed chooses the delay after an attempt that did not. What the edge asks
 // for by Retry-After is the least, plus up to as much again.
 func (b *backoffState) failed(err error) time.Duration {

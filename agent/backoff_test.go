@@ -30,6 +30,23 @@ func TestBackoffBounds(t *testing.T) {
 	}
 }
 
+// To move is no failure: the delay is short, and no failure makes it longer.
+func TestBackoffOfAMove(t *testing.T) {
+	b := newBackoff()
+	var longest time.Duration
+	for range 300 {
+		_ = b.failed(errors.New("refused"))
+		d := b.moved()
+		if d < 0 || d > 2*movedDelay {
+			t.Fatalf("delay %s, bound %s", d, 2*movedDelay)
+		}
+		longest = max(longest, d)
+	}
+	if longest < movedDelay {
+		t.Errorf("never over %s: not spread", longest)
+	}
+}
+
 // A link that flaps goes on to wait longer; only one that was stable starts
 // afresh.
 func TestBackoffReset(t *testing.T) {

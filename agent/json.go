@@ -227,12 +227,17 @@ func (s *jsonSession) finish(timeout time.Duration) {
 	s.running.wait(cutTimeout)
 }
 
+// errDraining says that the edge shuts down, and that another one should be tried.
+var errDraining = errors.New("the edge closed the link because it shuts down")
+
 // end says why the link ended; call it after done. An edge closes with 1001 when
 // it drains, 1013 when it has no room now, and 1008 with its reason when the
 // tunnel has ended or we broke the protocol: connecting again tells which.
 func (s *jsonSession) end() error {
 	ce, told := errors.AsType[websocket.CloseError](s.err)
 	switch {
+	case told && ce.Code == websocket.StatusGoingAway:
+		return fmt.Errorf("%w: %s", errDraining, printable(ce.Reason))
 	case told && ce.Reason != "":
 		return errors.New("the edge closed the link: " + printable(ce.Reason))
 	case told:

@@ -2,7 +2,8 @@
 // answers there, the agent that connects to it, and both in one process for
 // trying. This package decides how the command line reads, what it prints and
 // with which code it ends: 0 done, 1 failed, 2 the command line or a setting is
-// wrong. Its input comes from the person at the keyboard.
+// wrong, and more for the commands that ask a control plane. Its input comes
+// from the person at the keyboard.
 package main
 
 import (
@@ -34,7 +35,12 @@ type commands struct {
 	Dev     devCmd     `kong:"cmd,set='host=127.0.0.1',set='body=0',set='admin=none'" help:"Try it: an edge and an agent in one process, for a port of this machine."`
 	HTTP    httpCmd    `cmd:"" name:"http" help:"Expose a local server through an edge."`
 	Serve   serveCmd   `cmd:"" help:"Run one pod of an edge."`
+	Control controlCmd `cmd:"" help:"Run the control plane: which tunnels there are, and who may open them."`
+	Tunnel  tunnelCmd  `cmd:"" help:"Make, list, change and end tunnels of a control plane."`
+	Key     keyCmd     `cmd:"" help:"Make, list and end API keys of a control plane."`
 	Version versionCmd `cmd:"" help:"Show which version this is."`
+
+	Completion completionCmd `cmd:"" help:"Print the script that completes command lines in a shell."`
 }
 
 // process is what a command gets from the world it runs in.
@@ -152,16 +158,18 @@ func badCommandLine(err error, settings *config.Loader) error {
 		return err
 	}
 	usage := &usageError{msg: strings.ReplaceAll(err.Error(), `"`, "")}
+	group := true // more commands are below what was chosen
 	var parse *kong.ParseError
 	if errors.As(err, &parse) && parse.Context != nil {
 		if selected := parse.Context.Selected(); selected != nil {
-			usage.command = selected.Name
+			usage.command = strings.TrimPrefix(selected.FullPath(), "bindu-edge ")
+			group = len(selected.Children) > 0
 		}
 	}
 	switch {
-	case usage.command == "" && strings.HasPrefix(usage.msg, "unexpected argument "):
+	case group && strings.HasPrefix(usage.msg, "unexpected argument "):
 		usage.msg = "unknown command " + strings.TrimPrefix(usage.msg, "unexpected argument ")
-	case usage.command == "" && strings.HasPrefix(usage.msg, "expected one of "):
+	case group && strings.HasPrefix(usage.msg, "expected one of "):
 		usage.msg = "no command: use one of " + strings.TrimPrefix(usage.msg, "expected one of ")
 	case strings.HasPrefix(usage.msg, "expected <"):
 		usage.msg = "missing " + strings.TrimPrefix(usage.msg, "expected ")
@@ -178,7 +186,13 @@ func report(stderr io.Writer, err error) int {
 
 	var setting *config.SettingError
 	var usage *usageError
+	var told *advice
 	switch {
+	case errors.As(err, &told):
+		if told.next != "" {
+			_, _ = fmt.Fprintf(stderr, "try: %s\n", told.next)
+		}
+		return told.code
 	case errors.As(err, &usage):
 		command := strings.TrimSpace("bindu-edge " + usage.command)
 		_, _ = fmt.Fprintf(stderr, "try: %s --help\n", command)

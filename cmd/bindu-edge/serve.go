@@ -40,6 +40,7 @@ func (c *serveCmd) Run(ctx context.Context, p *process, command *kong.Context) e
 	}
 	logger := telemetry.NewLogger(p.stderr, c.LogLevel, c.LogFormat)
 	catchLog(logger)
+	limitMemory(logger)
 	pod, err := edge.New(edge.Options{Config: c.Edge, Logger: logger, Version: readVersion().Version})
 	if err != nil {
 		return err

@@ -1,70 +1,76 @@
 // Package admission decides at the pod that holds a tunnel's link whether a
-// request may go to it: rate, number in flight, size of the body. It knows one
-// tunnel at a time and never reads a body itself. Refusals cost no goroutine, no
-// look-up and no byte of the body.
+// request may go to it: method, the caller's address, the caller's credential,
+// size of the body, rates, number in flight; and how large the answer may be. It
+// never reads a body itself, asks nobody, and starts nothing. Who the caller is,
+// the pod at the door has found out; what the caller says is not trusted.
+//
+// A refusal costs no look-up, no goroutine and no byte of the body. Only a
+// credential that was not seen before costs time: how many are looked at at once
+// is bounded, and so is how often an address may be wrong.
 package admission
 
 import (
-	"fmt"
-	"io"
+	"hash/maphash"
 	"math"
 	"net/http"
-	"sync"
-	"sync/atomic"
+	"net/netip"
+	"runtime"
 	"time"
 
-	"golang.org/x/time/rate"
-
-	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
+// Options are what holds for each tunnel whose grant says nothing else.
+type Options struct {
+	Limits Limits
+	// CIDRs: a grant's Allow takes the place of this one, its Deny is added.
+	CIDRs tunnel.CIDRs
+	// RateFields adds RateLimit-Policy and RateLimit to answers of tunnels that
+	// have a rate.
+	RateFields bool
+	// Checks is how many credentials are looked at at once; 0 = half as many as
+	// there are cores, and at least one.
+	Checks int
+}
+
 // Limits are those of one tunnel; 0 = none.
 type Limits struct {
-	RPS      float64 // requests a second
-	Burst    int     // requests at once; 0 with an RPS = one second's worth
-	InFlight int     // requests at a time
-	Body     int64   // bytes of one request's body
+	RPS       float64 // requests a second
+	Burst     int     // requests at once; 0 with an RPS = one second's worth
+	CallerRPS float64 // requests a second from one address, IPv6 /64; one second's worth at once
+	InFlight  int     // requests at a time
+	Body      int64   // bytes of one request's body
+	Response  int64   // bytes of one answer's body
 }
 
-// Gate applies the limits of one tunnel. All methods may be called concurrently.
-type Gate struct {
-	defaults Limits
-	rules    atomic.Pointer[rules]
-	inFlight atomic.Int64
-
-	updating sync.Mutex // held by Update
+// Guard makes the gates of one pod's tunnels, and holds what they share. Its
+// memory is fixed: some 900 KiB, used as far as there are limits by caller. Make
+// it with New.
+type Guard struct {
+	opts   Options
+	seed   maphash.Seed
+	rates  *buckets      // by tunnel and address
+	passed *passed       // credentials that were right
+	slots  chan struct{} // one for each check that runs
 }
 
-// rules are in force for the requests that find them. They are never changed.
-type rules struct {
-	Limits
-	rate *rate.Limiter // nil = no limit
-
-	auth  tunnel.Auth
-	cidrs tunnel.CIDRs
-}
-
-// New makes a Gate with these limits, until an Update says otherwise.
-func New(defaults Limits) *Gate {
-	g := &Gate{defaults: defaults}
-	g.rules.Store(&rules{Limits: defaults, rate: limiter(nil, defaults)})
-	return g
-}
-
-// Update makes a grant's limits hold from the next request on; what it leaves
-// open is as New was told. Requests in flight stay, and count. What the rate has
-// allowed already stays used up.
-func (g *Gate) Update(grant tunnel.Grant) {
-	g.updating.Lock()
-	defer g.updating.Unlock()
-	old := g.rules.Load()
-	l := g.defaults.with(grant.Limits)
-	next := &rules{Limits: l, rate: old.rate, auth: grant.Auth, cidrs: grant.CIDRs}
-	if l.RPS != old.RPS || l.burst() != old.burst() {
-		next.rate = limiter(old.rate, l)
+// New makes a Guard.
+func New(o Options) *Guard {
+	if o.Checks <= 0 {
+		o.Checks = max(1, runtime.GOMAXPROCS(0)/2)
 	}
-	g.rules.Store(next)
+	return &Guard{
+		opts: o, seed: maphash.MakeSeed(), rates: newBuckets(), passed: newPassed(),
+		slots: make(chan struct{}, o.Checks),
+	}
+}
+
+// Gate makes the gate of one link's tunnel. What was counted by address under an
+// earlier one of the same tunnel counts on.
+func (g *Guard) Gate(grant tunnel.Grant) *Gate {
+	gate := &Gate{guard: g, id: maphash.String(g.seed, string(grant.Tunnel))}
+	gate.Update(grant)
+	return gate
 }
 
 // with is l where o has nothing of its own. A tunnel's own rate comes with its
@@ -76,11 +82,17 @@ func (l Limits) with(o tunnel.Limits) Limits {
 	if o.Burst != nil {
 		l.Burst = *o.Burst
 	}
+	if o.CallerRPS != nil {
+		l.CallerRPS = *o.CallerRPS
+	}
 	if o.InFlight != nil {
 		l.InFlight = *o.InFlight
 	}
 	if o.Body != nil {
 		l.Body = *o.Body
+	}
+	if o.Response != nil {
+		l.Response = *o.Response
 	}
 	return l
 }
@@ -89,82 +101,50 @@ func (l Limits) burst() int {
 	if l.Burst > 0 {
 		return l.Burst
 	}
-	return max(1, int(l.RPS))
+	return secondsWorth(l.RPS)
 }
 
-// limiter is full, but for what has been used of the one before it: a change
-// refills nothing.
-func limiter(old *rate.Limiter, l Limits) *rate.Limiter {
-	if l.RPS <= 0 {
-		return nil
-	}
-	next := rate.NewLimiter(rate.Limit(l.RPS), l.burst())
-	if old != nil {
-		now := time.Now()
-		used := math.Ceil(float64(old.Burst()) - old.TokensAt(now))
-		next.AllowN(now, int(min(max(used, 0), float64(l.burst()))))
-	}
-	return next
+func secondsWorth(rps float64) int { return max(1, int(math.Ceil(rps))) }
+
+// What a bucket counts.
+type purpose uint8
+
+const (
+	requests purpose = iota
+	guesses
+)
+
+// caller is an address as it is counted: IPv6 by /64, which is what one
+// subscriber has.
+type caller struct {
+	tunnel  uint64
+	network uint64
+	purpose purpose
 }
 
-// Enter refuses the request or counts it as in flight until Leave. The request
-// it returns has a body that fails with request_too_large at its limit.
-func (g *Gate) Enter(req *http.Request) (*http.Request, error) {
-	in := g.rules.Load()
-	if in.Body > 0 && req.ContentLength > in.Body {
-		return nil, tooLarge(in.Body)
-	}
-	if in.rate != nil {
-		now := time.Now()
-		r := in.rate.ReserveN(now, 1)
-		if wait := r.DelayFrom(now); wait > 0 {
-			r.CancelAt(now)
-			return nil, &fault.Error{
-				Code: fault.RateLimited, RetryAfter: max(wait, time.Second),
-				Detail: fmt.Sprintf("This tunnel takes %g requests a second.", in.RPS),
-			}
+func (g *Gate) key(addr netip.Addr, p purpose) uint64 {
+	c := caller{tunnel: g.id, network: math.MaxUint64, purpose: p} // unknown, if nothing below says more
+	if addr = addr.Unmap(); addr.IsValid() {
+		b := addr.As16()
+		half := b[:8]
+		if addr.Is4() {
+			half = b[8:] // 0000 ffff and the address; ::ffff:x:x:: is no subscriber's
+		}
+		c.network = 0
+		for _, v := range half {
+			c.network = c.network<<8 | uint64(v)
 		}
 	}
-	if n := g.inFlight.Add(1); in.InFlight > 0 && n > int64(in.InFlight) {
-		g.inFlight.Add(-1)
-		return nil, fault.New(fault.ConcurrencyLimited, fmt.Sprintf("This tunnel takes %d requests at once.", in.InFlight))
-	}
-	if in.Body > 0 && req.ContentLength < 0 && req.Body != nil {
-		limited := *req
-		limited.Body = &limitedBody{ReadCloser: req.Body, limit: in.Body, left: in.Body}
-		return &limited, nil
-	}
-	return req, nil
+	return max(1, maphash.Comparable(g.guard.seed, c))
 }
 
-// Leave ends what Enter began.
-func (g *Gate) Leave() { g.inFlight.Add(-1) }
+// callerOf says where a request came from; the zero Addr when nobody knows.
+func callerOf(req *http.Request) netip.Addr { return tunnel.Caller(req.Context()) }
 
-// InFlight is how many requests are between Enter and Leave.
-func (g *Gate) InFlight() int { return int(g.inFlight.Load()) }
-
-func tooLarge(limit int64) error {
-	return fault.New(fault.RequestTooLarge, fmt.Sprintf("This tunnel takes request bodies of at most %d bytes.", limit))
+// everyOf is the time between two requests of a rate.
+func everyOf(rps float64) time.Duration {
+	return time.Duration(min(float64(time.Second)/rps, float64(maxEvery)))
 }
 
-// limitedBody fails when there is more than the limit. A body of exactly the
-// limit passes.
-type limitedBody struct {
-	io.ReadCloser
-	limit int64
-	left  int64
-}
-
-func (b *limitedBody) Read(p []byte) (int, error) {
-	if b.left < 0 {
-		return 0, tooLarge(b.limit)
-	}
-	if int64(len(p)) > b.left+1 {
-		p = p[:b.left+1]
-	}
-	n, err := b.ReadCloser.Read(p)
-	if b.left -= int64(n); b.left < 0 {
-		return n - 1, tooLarge(b.limit)
-	}
-	return n, err
-}
+// maxEvery keeps sums of times from running over.
+const maxEvery = 1000 * time.Hour

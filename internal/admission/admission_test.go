@@ -13,6 +13,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/admission"
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
 // request has a body of the length, announced or not; -1 = no body.
@@ -27,6 +28,11 @@ func request(length int, announced bool) *http.Request {
 	return req
 }
 
+// gate is that of a tunnel whose grant says nothing.
+func gate(l admission.Limits) *admission.Gate {
+	return admission.New(admission.Options{Limits: l}).Gate(tunnel.Grant{})
+}
+
 func code(err error) fault.Code {
 	if err == nil {
 		return ""
@@ -35,7 +41,7 @@ func code(err error) fault.Code {
 }
 
 func TestInFlight(t *testing.T) {
-	g := admission.New(admission.Limits{InFlight: 2})
+	g := gate(admission.Limits{InFlight: 2})
 	enter := func(want fault.Code) {
 		t.Helper()
 		if _, err := g.Enter(request(-1, false)); code(err) != want {
@@ -64,11 +70,11 @@ func TestRate(t *testing.T) {
 		{"burst", admission.Limits{RPS: 10, Burst: 3}, 3, 100 * time.Millisecond},
 		{"a second's worth", admission.Limits{RPS: 5}, 5, 200 * time.Millisecond},
 		{"less than one a second", admission.Limits{RPS: 0.5}, 1, 2 * time.Second},
-		{"a fraction is cut off", admission.Limits{RPS: 2.9}, 2, 344827587 * time.Nanosecond},
+		{"a fraction counts as one", admission.Limits{RPS: 2.9}, 3, 344827587 * time.Nanosecond},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := admission.New(row.input)
+				g := gate(row.input)
 				for range row.burst {
 					if _, err := g.Enter(request(-1, false)); err != nil {
 						t.Fatal(err)
@@ -119,7 +125,7 @@ func TestBody(t *testing.T) {
 	} {
 		for _, small := range []bool{false, true} {
 			t.Run(row.name, func(t *testing.T) {
-				g := admission.New(admission.Limits{Body: limit})
+				g := gate(admission.Limits{Body: limit})
 				req := request(row.length, row.announced)
 				if row.enter != "" {
 					req.Body = io.NopCloser(iotest.ErrReader(errors.New("a refusal costs no byte of the body")))
@@ -157,7 +163,7 @@ func TestBody(t *testing.T) {
 
 // The caller's request is not touched, and an error of the body is passed on.
 func TestBodyIsWrapped(t *testing.T) {
-	g := admission.New(admission.Limits{Body: 100})
+	g := gate(admission.Limits{Body: 100})
 	broken := errors.New("broken")
 	req := request(0, false)
 	own := io.NopCloser(iotest.ErrReader(broken))
@@ -175,7 +181,7 @@ func TestBodyIsWrapped(t *testing.T) {
 }
 
 func TestNoLimits(t *testing.T) {
-	g := admission.New(admission.Limits{})
+	g := gate(admission.Limits{})
 	for range 5000 {
 		req := request(10, false)
 		in, err := g.Enter(req)
@@ -189,7 +195,7 @@ func TestNoLimits(t *testing.T) {
 }
 
 func TestCostsNothing(t *testing.T) {
-	g := admission.New(admission.Limits{RPS: 1e9, Burst: 1 << 30, InFlight: 10, Body: 100})
+	g := gate(admission.Limits{RPS: 1e9, Burst: 1 << 30, InFlight: 10, Body: 100})
 	req := request(100, true)
 	if n := testing.AllocsPerRun(1000, func() {
 		if _, err := g.Enter(req); err != nil {
@@ -203,7 +209,7 @@ func TestCostsNothing(t *testing.T) {
 
 func TestInFlightUnderLoad(t *testing.T) {
 	const limit = 4
-	g := admission.New(admission.Limits{InFlight: limit})
+	g := gate(admission.Limits{InFlight: limit})
 	var callers sync.WaitGroup
 	for range 32 {
 		callers.Go(func() {

@@ -47,7 +47,7 @@ func TestUpdateOfTheRate(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := admission.New(admission.Limits{RPS: 2, Burst: 7})
+				g := gate(admission.Limits{RPS: 2, Burst: 7})
 				g.Update(grant(row.had))
 				// More than the pod's own rate allows is never used before the change.
 				if n := passes(g, row.used); n != row.used {
@@ -68,7 +68,7 @@ func TestUpdateOfTheRate(t *testing.T) {
 
 // Requests in flight count on when their number's limit changes.
 func TestUpdateInFlight(t *testing.T) {
-	g := admission.New(admission.Limits{InFlight: 3})
+	g := gate(admission.Limits{InFlight: 3})
 	if n := passes(g, 5); n != 3 {
 		t.Fatalf("%d pass", n)
 	}
@@ -89,7 +89,7 @@ func TestUpdateInFlight(t *testing.T) {
 
 // A body goes on under the limit that it began with.
 func TestUpdateOfTheBody(t *testing.T) {
-	g := admission.New(admission.Limits{Body: 10})
+	g := gate(admission.Limits{Body: 10})
 	before, err := g.Enter(request(8, false))
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestUpdateOfTheBody(t *testing.T) {
 
 // Updates and requests at the same time lose no count.
 func TestUpdateUnderLoad(t *testing.T) {
-	g := admission.New(admission.Limits{})
+	g := gate(admission.Limits{})
 	var running sync.WaitGroup
 	for range 4 {
 		running.Go(func() {

@@ -68,6 +68,8 @@ type Options struct {
 	Reports      Reports                        // nil: nobody is told
 	Pod          tunnel.PodID
 	Logger       *slog.Logger
+	Floods       Floods              // nil: every address may try as often as it likes
+	Accepted     func(*http.Request) // nil, or told whose connection has become a tunnel
 }
 
 // Handler answers GET /ws and GET /ws/{tunnel_id}. Make it with New.
@@ -113,11 +115,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	session, err := h.admit(r, a)
 	if err != nil {
 		h.leave(a)
+		h.tried(r, a, err)
 		h.reportRefused(a, fault.From(err).Code)
 		h.refuse(w, r, a, err)
 		h.record(r.Context(), a)
 		return
 	}
+	h.tried(r, a, nil)
 	ws, err := h.upgrade(w, r, a)
 	if err != nil {
 		session.Abandon()
@@ -127,6 +131,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.record(r.Context(), a)
+	if h.opts.Accepted != nil {
+		h.opts.Accepted(r)
+	}
 	select {
 	case h.links <- func(ctx context.Context) func() { return h.begin(ctx, a, session, ws) }:
 	case <-r.Context().Done(): // Run has ended
@@ -140,6 +147,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) admit(r *http.Request, a *attempt) (*hub.Session, error) {
 	if err := a.negotiate(r); err != nil {
 		return nil, err
+	}
+	if h.opts.Floods != nil {
+		if err := h.opts.Floods.Check(r); err != nil {
+			return nil, err
+		}
 	}
 	id := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/ws"), "/")
 	if err := h.opts.Hub.Room(tunnel.ID(id)); err != nil {

@@ -23,6 +23,7 @@ import (
 type openGate struct{}
 
 func (openGate) Enter(r *http.Request) (*http.Request, error) { return r, nil }
+func (openGate) Answer(*http.Request, *http.Response) error   { return nil }
 func (openGate) Leave()                                       {}
 func (openGate) Update(tunnel.Grant)                          {}
 

@@ -37,14 +37,18 @@ type Edge struct {
 func (l *Listening) Addr() string { return net.JoinHostPort(l.Host, strconv.Itoa(l.Port)) }
 
 // Public is the URL under which callers reach this edge, without a slash at its
-// end: PUBLIC_URL, or http://localhost:{PORT} when that is not set. The caller
-// owns the copy.
+// end: PUBLIC_URL, or when that is not set http://localhost:{PORT}, with TLS
+// https. The caller owns the copy.
 func (l *Listening) Public() *url.URL {
 	if l.PublicURL != nil {
 		u := *l.PublicURL
 		return &u
 	}
-	return &url.URL{Scheme: "http", Host: fmt.Sprintf("localhost:%d", l.Port)}
+	scheme := "http"
+	if l.TLSCertFile != "" {
+		scheme = "https"
+	}
+	return &url.URL{Scheme: scheme, Host: fmt.Sprintf("localhost:%d", l.Port)}
 }
 
 // Default is every setting at its default, with nothing read from anywhere.

@@ -34,9 +34,11 @@ func load(vars map[string]string, args ...string) (*Edge, *Loader, error) {
 	return &e, l, e.Finish(l)
 }
 
-func flags(t *testing.T) []*kong.Flag {
+func flags(t *testing.T) []*kong.Flag { return flagsOf(t, &Edge{}) }
+
+func flagsOf(t *testing.T, grammar any) []*kong.Flag {
 	t.Helper()
-	k, err := kong.New(&Edge{}, NewLoader(LoaderOptions{LookupEnv: env(nil)}))
+	k, err := kong.New(grammar, NewLoader(LoaderOptions{LookupEnv: env(nil)}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +54,14 @@ func flags(t *testing.T) []*kong.Flag {
 // The declaration must not contradict itself: names agree, kinds exist, ranges
 // hold their defaults, and every secret can stand in a file.
 func TestDeclaration(t *testing.T) {
+	for name, grammar := range map[string]any{"edge": &Edge{}, "control plane": &Control{}} {
+		t.Run(name, func(t *testing.T) { declaration(t, flagsOf(t, grammar)) })
+	}
+}
+
+func declaration(t *testing.T, flags []*kong.Flag) {
 	bySetting := map[string]*kong.Flag{}
-	for _, f := range flags(t) {
+	for _, f := range flags {
 		if bySetting[settingOf(f)] != nil {
 			t.Errorf("%s is declared twice", settingOf(f))
 		}
@@ -98,8 +106,9 @@ func TestDefaults(t *testing.T) {
 		"MAX_INFLIGHT_PER_TUNNEL": "1024", "ALLOWED_METHODS": "GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS", "TUNNEL_REVALIDATE_SECONDS": "60",
 		"POD_LEASE_SECONDS": "15", "MAX_INFLATED_BYTES": "10485760", "STREAM_IDLE_TIMEOUT_SECONDS": "300", "STREAM_MAX_SECONDS": "0",
 		"UPGRADE_IDLE_SECONDS": "0", "CALLER_STALL_SECONDS": "30", "SSE_KEEPALIVE_SECONDS": "15", "RECONNECT_GRACE_SECONDS": "5",
+		"REDIRECT_HTTP_PORT": "0", "PROXY_PROTOCOL": "false", "CONNECT_RATE_PER_ADDRESS": "0", "ALLOW_CIDRS": "", "DENY_CIDRS": "",
 		"DRAIN_DELAY_SECONDS": "3", "DRAIN_TIMEOUT_SECONDS": "30", "LINK_PING_TIMEOUT_SECONDS": "15", "EPHEMERAL_TUNNELS": "false",
-		"MAX_EPHEMERAL_TUNNELS": "100", "RATE_LIMIT_RPS": "0", "RATE_LIMIT_BURST": "0", "MAX_TUNNELS": "10000", "MAX_CONNECTIONS": "20000",
+		"MAX_EPHEMERAL_TUNNELS": "100", "RATE_LIMIT_RPS": "0", "RATE_LIMIT_BURST": "0", "RATE_LIMIT_CALLER_RPS": "0", "RATE_LIMIT_HEADERS": "false", "MAX_RESPONSE_BODY_BYTES": "0", "MAX_TUNNELS": "10000", "MAX_BUFFERED_BYTES_PER_TUNNEL": "268435456", "MAX_CONNECTIONS": "20000",
 		"RELAY": "direct", "REDIS_TLS": "false", "LOG_FORMAT": "auto",
 		"PUBLIC_URL": "", "BASE_DOMAIN": "", "TRUSTED_PROXIES": "", "REDIS_USERNAME": "", "REDIS_PASSWORD": "", "REDIS_SENTINEL_MASTER": "", "CONTROL_PLANE_TOKEN": "",
 		"PEER_ADVERTISE": "", "PEER_SECRET": "", "NATS_URL": "",

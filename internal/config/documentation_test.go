@@ -54,38 +54,57 @@ A secret can stand in a file, as Docker and Kubernetes mount them: ` + "`REDIS_P
 `
 
 // page writes the whole documentation from the declaration.
-func page(flags []*kong.Flag) string {
+func page(edge, control []*kong.Flag) string {
 	var b strings.Builder
 	b.WriteString(head + "```yaml\n" + example + "```\n" + secrets)
 	group := ""
-	for _, f := range flags {
+	for _, f := range edge {
 		if f.Group.Title != group {
 			group = f.Group.Title
 			fmt.Fprintf(&b, "\n## %s\n\n| environment | flag | key | default | meaning |\n| --- | --- | --- | --- | --- |\n", group)
 		}
-		setting := settingOf(f)
-		key := "`" + strings.ToLower(setting) + "`"
+		key := "`" + strings.ToLower(settingOf(f)) + "`"
 		if f.Name == "config" {
 			key = ""
 		}
-		fallback := ""
-		if f.Default != "" {
-			fallback = "`" + f.Default + "`"
-		}
-		meaning := f.Help
-		if l := limits(f.Tag); l != "" {
-			meaning += " " + strings.ToUpper(l[:1]) + l[1:] + "."
-		}
-		if e := f.Tag.Get("example"); e != "" {
-			meaning += " Example: `" + e + "`."
-		}
-		fmt.Fprintf(&b, "| `%s` | `--%s` | %s | %s | %s |\n", setting, f.Name, key, fallback, strings.ReplaceAll(meaning, "|", `\|`))
+		fmt.Fprintf(&b, "| `%s` | `--%s` | %s | %s | %s |\n", settingOf(f), f.Name, key, fallback(f), meaning(f))
+	}
+	b.WriteString(controlHead)
+	for _, f := range control {
+		fmt.Fprintf(&b, "| `%s` | `--%s` | %s | %s |\n", settingOf(f), f.Name, fallback(f), meaning(f))
 	}
 	return b.String()
 }
 
+const controlHead = `
+## Settings of ` + "`bindu-edge control`" + `
+
+The control plane takes these, from flags and environment. [control-plane.md](control-plane.md) tells how to run one.
+
+| environment | flag | default | meaning |
+| --- | --- | --- | --- |
+`
+
+func fallback(f *kong.Flag) string {
+	if f.Default == "" {
+		return ""
+	}
+	return "`" + f.Default + "`"
+}
+
+func meaning(f *kong.Flag) string {
+	text := f.Help
+	if l := limits(f.Tag); l != "" {
+		text += " " + strings.ToUpper(l[:1]) + l[1:] + "."
+	}
+	if e := f.Tag.Get("example"); e != "" {
+		text += " Example: `" + e + "`."
+	}
+	return strings.ReplaceAll(text, "|", `\|`)
+}
+
 func TestDocumentation(t *testing.T) {
-	want := page(flags(t))
+	want := page(flags(t), flagsOf(t, &Control{}))
 	if *update {
 		if err := os.WriteFile(documentation, []byte(want), 0o644); err != nil {
 			t.Fatal(err)

@@ -26,9 +26,14 @@ type Listening struct {
 	Host           string         `setting:"HOST" type:"host" default:"${host=0.0.0.0}" help:"Address of the public listener: an IP address or a host name of this machine."`
 	Port           int            `setting:"PORT" type:"port" default:"8080" help:"Port of the public listener, for callers and agents: 1 to 65535."`
 	AdminAddr      string         `setting:"ADMIN_ADDR" type:"listen" off:"none" default:"${admin=127.0.0.1:9090}" help:"Address of the operator's listener (health, metrics, profiles), host:port; none for no such listener. It knows no passwords: keep it off public networks."`
-	PublicURL      *url.URL       `setting:"PUBLIC_URL" type:"url" example:"https://edge.example.com" help:"URL under which callers reach this edge, as told to agents. Default http://localhost:{PORT}."`
+	PublicURL      *url.URL       `setting:"PUBLIC_URL" type:"url" example:"https://edge.example.com" help:"URL under which callers reach this edge, as told to agents. Default http://localhost:{PORT}, https with TLS_CERT_FILE."`
 	BaseDomain     string         `setting:"BASE_DOMAIN" type:"domain" example:"tunnels.example.com" help:"Tunnels answer at {slug}.BASE_DOMAIN too. Needs a wildcard DNS record. Default: path mode only."`
 	TrustedProxies []netip.Prefix `setting:"TRUSTED_PROXIES" type:"prefixes" example:"10.0.0.0/8,192.0.2.7" help:"Proxies whose X-Forwarded-* headers are believed: CIDRs or single addresses, comma separated. Default: nobody's."`
+
+	TLSCertFile      string `setting:"TLS_CERT_FILE" type:"path" help:"Certificate of the public listener with its chain, PEM; for BASE_DOMAIN a wildcard. The listener then speaks TLS 1.2 and later, with HTTP/2 for callers. Renewed files count within a second."`
+	TLSKeyFile       string `setting:"TLS_KEY_FILE" type:"path" help:"Its private key, PEM."`
+	RedirectHTTPPort int    `setting:"REDIRECT_HTTP_PORT" type:"count" min:"0" max:"65535" zero:"no such listener" default:"0" help:"Port of a second listener on HOST that redirects HTTP to HTTPS (308) and answers /health/*. Needs TLS_CERT_FILE."`
+	ProxyProtocol    bool   `setting:"PROXY_PROTOCOL" type:"bool" default:"false" help:"Every public connection begins with a PROXY header (version 1 or 2) of a TCP load balancer in TRUSTED_PROXIES; others are closed."`
 }
 
 // ControlPlane is who says which tunnels there are.
@@ -81,13 +86,20 @@ type Requests struct {
 
 // Limits is how much of everything one pod, and one tunnel, may have.
 type Limits struct {
-	RateLimitRPS         float64 `setting:"RATE_LIMIT_RPS" type:"rate" min:"0" max:"1000000" zero:"no limit" default:"0" help:"Requests a second to one tunnel, decimals allowed."`
-	RateLimitBurst       int     `setting:"RATE_LIMIT_BURST" type:"count" min:"0" max:"1000000" zero:"RATE_LIMIT_RPS rounded up" default:"0" help:"Requests to one tunnel that may come at once, on top of the rate."`
-	MaxRequestBody       int64   `name:"max-request-body-bytes" setting:"MAX_REQUEST_BODY_BYTES" type:"bytes" min:"0" max:"1099511627776" zero:"no limit" default:"${body=10485760}" help:"Largest request body to a streaming tunnel; JSON tunnels keep MAX_WS_PAYLOAD_BYTES."`
-	MaxTunnels           int     `setting:"MAX_TUNNELS" type:"count" min:"0" max:"10000000" zero:"no limit" default:"10000" help:"Tunnels connected to this pod."`
-	MaxConnections       int     `setting:"MAX_CONNECTIONS" type:"count" min:"0" max:"10000000" zero:"no limit" default:"20000" help:"Open public TCP connections that are no tunnel."`
-	MaxInflightPerTunnel int     `setting:"MAX_INFLIGHT_PER_TUNNEL" type:"count" min:"0" max:"1000000" zero:"no limit" default:"1024" help:"Requests in flight to one tunnel."`
-	MaxEphemeralTunnels  int     `setting:"MAX_EPHEMERAL_TUNNELS" type:"count" min:"1" max:"1000000" default:"100" help:"Ephemeral tunnels connected to this pod."`
+	RateLimitRPS         float64        `setting:"RATE_LIMIT_RPS" type:"rate" min:"0" max:"1000000" zero:"no limit" default:"0" help:"Requests a second to one tunnel, decimals allowed."`
+	RateLimitBurst       int            `setting:"RATE_LIMIT_BURST" type:"count" min:"0" max:"1000000" zero:"RATE_LIMIT_RPS rounded up" default:"0" help:"Requests to one tunnel that may come at once, on top of the rate."`
+	RateLimitCallerRPS   float64        `name:"rate-limit-caller-rps" setting:"RATE_LIMIT_CALLER_RPS" type:"rate" min:"0" max:"1000000" zero:"no limit" default:"0" help:"Requests a second to one tunnel from one address (IPv6: /64), decimals allowed; as many may come at once."`
+	RateLimitHeaders     bool           `setting:"RATE_LIMIT_HEADERS" type:"bool" default:"false" help:"Tell callers the rates of their tunnel and what is left of them, in RateLimit-Policy and RateLimit fields."`
+	MaxRequestBody       int64          `name:"max-request-body-bytes" setting:"MAX_REQUEST_BODY_BYTES" type:"bytes" min:"0" max:"1099511627776" zero:"no limit" default:"${body=10485760}" help:"Largest request body to a streaming tunnel; JSON tunnels keep MAX_WS_PAYLOAD_BYTES."`
+	MaxResponseBody      int64          `name:"max-response-body-bytes" setting:"MAX_RESPONSE_BODY_BYTES" type:"bytes" min:"0" max:"1099511627776" zero:"no limit" default:"0" help:"Largest body of an agent's answer; upgraded streams and event streams have no limit."`
+	AllowCIDRs           []netip.Prefix `name:"allow-cidrs" setting:"ALLOW_CIDRS" type:"prefixes" example:"192.0.2.0/24,2001:db8::/32" help:"Addresses that callers of tunnels may come from, for tunnels without a list of their own: CIDRs or single addresses, comma separated. Default: all."`
+	DenyCIDRs            []netip.Prefix `name:"deny-cidrs" setting:"DENY_CIDRS" type:"prefixes" example:"203.0.113.0/24" help:"Addresses that callers of tunnels may not come from, whatever a tunnel says."`
+	MaxBuffered          int64          `name:"max-buffered-bytes-per-tunnel" setting:"MAX_BUFFERED_BYTES_PER_TUNNEL" type:"bytes" min:"0" max:"1099511627776" zero:"no limit" default:"268435456" help:"What the callers of one tunnel may leave unread at this pod. Over it, the response that was left alone for longest is cut."`
+	MaxTunnels           int            `setting:"MAX_TUNNELS" type:"count" min:"0" max:"10000000" zero:"no limit" default:"10000" help:"Tunnels connected to this pod."`
+	MaxConnections       int            `setting:"MAX_CONNECTIONS" type:"count" min:"0" max:"10000000" zero:"no limit" default:"20000" help:"Open public TCP connections that are no tunnel."`
+	MaxInflightPerTunnel int            `setting:"MAX_INFLIGHT_PER_TUNNEL" type:"count" min:"0" max:"1000000" zero:"no limit" default:"1024" help:"Requests in flight to one tunnel."`
+	ConnectRate          int            `name:"connect-rate-per-address" setting:"CONNECT_RATE_PER_ADDRESS" type:"count" min:"0" max:"1000000" zero:"no limit" default:"0" help:"Agents that may connect from one address in a second. Mind that a fleet may share one."`
+	MaxEphemeralTunnels  int            `setting:"MAX_EPHEMERAL_TUNNELS" type:"count" min:"1" max:"1000000" default:"100" help:"Ephemeral tunnels connected to this pod."`
 }
 
 // Peers is how pods hand requests to the pod that holds a tunnel.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 )
 
@@ -13,7 +14,7 @@ func (e *Edge) Finish(l *Loader) error {
 	if err := e.readSecrets(l); err != nil {
 		return err
 	}
-	for _, rule := range []func(*Loader) error{e.checkListeners, e.checkPeers} {
+	for _, rule := range []func(*Loader) error{e.checkListeners, e.checkDoor, e.checkPeers} {
 		if err := rule(l); err != nil {
 			return err
 		}
@@ -22,16 +23,23 @@ func (e *Edge) Finish(l *Loader) error {
 }
 
 func (e *Edge) readSecrets(l *Loader) error {
-	for _, s := range []struct {
-		setting string
-		value   *Secret
-		file    string
-	}{
+	return l.readSecrets([]secretFile{
 		{"CONTROL_PLANE_TOKEN", &e.ControlPlaneToken, e.ControlPlaneTokenFile},
 		{"REDIS_PASSWORD", &e.RedisPassword, e.RedisPasswordFile},
 		{"PEER_SECRET", &e.PeerSecret, e.PeerSecretFile},
 		{"NATS_URL", &e.NATSURL, e.NATSURLFile},
-	} {
+	})
+}
+
+// secretFile is a secret that may stand in a file.
+type secretFile struct {
+	setting string
+	value   *Secret
+	file    string
+}
+
+func (l *Loader) readSecrets(all []secretFile) error {
+	for _, s := range all {
 		if s.file == "" {
 			continue
 		}
@@ -112,7 +120,33 @@ func (e *Edge) checkPeers(l *Loader) error {
 	return nil
 }
 
-// flagName is the flag of a setting of Edge.
+// checkDoor looks at how the public listener takes its connections.
+func (e *Edge) checkDoor(l *Loader) error {
+	switch {
+	case e.TLSCertFile != "" && e.TLSKeyFile == "":
+		return &SettingError{l.Name("TLS_CERT_FILE"), "needs TLS_KEY_FILE too: give certificate and key together"}
+	case e.TLSCertFile == "" && e.TLSKeyFile != "":
+		return &SettingError{l.Name("TLS_KEY_FILE"), "needs TLS_CERT_FILE too: give certificate and key together"}
+	case e.ProxyProtocol && len(e.TrustedProxies) == 0:
+		return &SettingError{l.Name("PROXY_PROTOCOL"), "needs TRUSTED_PROXIES: anybody could claim any address otherwise; set it to the load balancer's"}
+	case e.RedirectHTTPPort == 0:
+		return nil
+	case e.TLSCertFile == "":
+		return &SettingError{l.Name("REDIRECT_HTTP_PORT"), "needs TLS_CERT_FILE and TLS_KEY_FILE: there is nothing to redirect to"}
+	}
+	redirect := net.JoinHostPort(e.Host, strconv.Itoa(e.RedirectHTTPPort))
+	for _, other := range []struct{ setting, address string }{{"PORT", e.Addr()}, {"ADMIN_ADDR", e.AdminAddr}} {
+		if clash(redirect, other.address) {
+			return &SettingError{l.Name("REDIRECT_HTTP_PORT"), fmt.Sprintf("the same port as %s: use another", other.setting)}
+		}
+	}
+	if e.hasPeers() && clash(redirect, e.PeerAddr) {
+		return &SettingError{l.Name("REDIRECT_HTTP_PORT"), "the same port as PEER_ADDR: use another"}
+	}
+	return nil
+}
+
+// flagName is the flag of a setting.
 func flagName(setting string) string {
 	return strings.ToLower(strings.ReplaceAll(setting, "_", "-"))
 }

@@ -22,6 +22,7 @@ const (
 type Auth struct {
 	Kind        AuthKind     `json:"kind,omitempty"`
 	Credentials []Credential `json:"credentials,omitempty"`
+	PassOn      bool         `json:"pass_on,omitempty"` // the agent gets the credential too
 }
 
 // Credential is one that was set, as the text of a credential.Hash.
@@ -50,6 +51,9 @@ func (a Auth) check() error {
 	case AuthNone:
 		if len(a.Credentials) > 0 {
 			return invalid("auth.credentials", "need a type: basic or bearer")
+		}
+		if a.PassOn {
+			return invalid("auth.pass_on", "needs a type: basic or bearer")
 		}
 		return nil
 	case AuthBasic, AuthBearer:

@@ -109,6 +109,10 @@ func (l Limits) check() error {
 		return invalid("limits.inflight", "must be 0 to %d requests", MaxRate)
 	case l.BodyBytes != nil && (*l.BodyBytes < 0 || *l.BodyBytes > math.MaxInt64/2):
 		return invalid("limits.body_bytes", "must be 0 to %d bytes", int64(math.MaxInt64/2))
+	case l.CallerRPS != nil && !(*l.CallerRPS >= 0 && *l.CallerRPS <= MaxRate):
+		return invalid("limits.caller_rps", "must be 0 to %d requests a second", MaxRate)
+	case l.ResponseBytes != nil && (*l.ResponseBytes < 0 || *l.ResponseBytes > math.MaxInt64/2):
+		return invalid("limits.response_bytes", "must be 0 to %d bytes", int64(math.MaxInt64/2))
 	default:
 		return nil
 	}

@@ -36,6 +36,9 @@ type Limits struct {
 	Burst     *int     `json:"burst,omitempty"`      // requests at once; 0 = one second's worth
 	InFlight  *int     `json:"inflight,omitempty"`   // requests at a time
 	BodyBytes *int64   `json:"body_bytes,omitempty"` // of one request
+
+	CallerRPS     *float64 `json:"caller_rps,omitempty"`     // requests a second from one address
+	ResponseBytes *int64   `json:"response_bytes,omitempty"` // of one answer's body
 }
 
 // CIDRs say from which addresses a caller may come. Deny wins over Allow; an
@@ -78,7 +81,8 @@ func (t Tunnel) Opens(token string, now time.Time) (until time.Time, ok bool) {
 
 // clone shares nothing that can be changed with t.
 func (t Tunnel) clone() Tunnel {
-	t.Limits = Limits{clone(t.Limits.RPS), clone(t.Limits.Burst), clone(t.Limits.InFlight), clone(t.Limits.BodyBytes)}
+	l := t.Limits
+	t.Limits = Limits{clone(l.RPS), clone(l.Burst), clone(l.InFlight), clone(l.BodyBytes), clone(l.CallerRPS), clone(l.ResponseBytes)}
 	t.Auth.Credentials = slices.Clone(t.Auth.Credentials)
 	t.CIDRs = CIDRs{slices.Clone(t.CIDRs.Allow), slices.Clone(t.CIDRs.Deny)}
 	return t

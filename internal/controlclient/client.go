@@ -1,6 +1,8 @@
 // Package controlclient asks the control plane, over HTTP, whether a token
-// opens a tunnel and which tunnel a slug means. It decides only how an answer
-// is to be read; it remembers none. The control plane is trusted, its answers
+// opens a tunnel and which tunnel a slug means. Of one that offers more it
+// follows the events, and tells it of this pod's links. It decides only how an
+// answer is to be read, and when to ask again; it remembers no answer, and an
+// event is to it no more than a hint. The control plane is trusted, its answers
 // are not: what can't be read is an error, never a pass.
 package controlclient
 

@@ -18,6 +18,7 @@ const (
 	maxCredentials = 64
 	maxUser        = 256 // bytes
 	maxNetworks    = 1024
+	maxMethods     = 32
 )
 
 // terms reads the optional fields of a pass. A field that is there and can't be
@@ -48,12 +49,41 @@ func (o object) limits() (l tunnel.Limits, err error) {
 	if l.InFlight, err = number[int](o, "inflight", maxRate); err != nil {
 		return l, err
 	}
-	l.Body, err = number[int64](o, "body_bytes", math.MaxInt64/2)
+	if l.Body, err = number[int64](o, "body_bytes", math.MaxInt64/2); err != nil {
+		return l, err
+	}
+	if l.CallerRPS, err = number[float64](o, "caller_rps", maxRate); err != nil {
+		return l, err
+	}
+	if l.Response, err = number[int64](o, "response_bytes", math.MaxInt64/2); err != nil {
+		return l, err
+	}
+	l.Methods, err = o.methods()
 	return l, err
 }
 
+// methods reads an optional list of methods, which has at least one.
+func (o object) methods() ([]string, error) {
+	if !o.has("methods") {
+		return nil, nil
+	}
+	list, err := field[[]string](o, "methods")
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 || len(list) > maxMethods {
+		return nil, nonsense(fmt.Sprintf(`"methods" must be 1 to %d`, maxMethods))
+	}
+	for _, m := range list {
+		if m == "" || strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "" {
+			return nil, nonsense(`"methods" has an entry that is no method`)
+		}
+	}
+	return list, nil
+}
+
 func (o object) auth() (tunnel.Auth, error) {
-	o, err := o.object("auth", "kind", "credentials")
+	o, err := o.object("auth", "kind", "credentials", "pass_on")
 	if err != nil || len(o) == 0 {
 		return tunnel.Auth{}, err
 	}
@@ -66,6 +96,11 @@ func (o object) auth() (tunnel.Auth, error) {
 	var list []json.RawMessage
 	if o.has("credentials") {
 		if list, err = field[[]json.RawMessage](o, "credentials"); err != nil {
+			return tunnel.Auth{}, err
+		}
+	}
+	if o.has("pass_on") {
+		if a.PassOn, err = field[bool](o, "pass_on"); err != nil {
 			return tunnel.Auth{}, err
 		}
 	}

@@ -10,10 +10,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -22,12 +20,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/getbindu/bindu-edge/internal/attach"
+	"github.com/getbindu/bindu-edge/internal/certs"
 	"github.com/getbindu/bindu-edge/internal/config"
 	"github.com/getbindu/bindu-edge/internal/controlclient"
+	"github.com/getbindu/bindu-edge/internal/flood"
 	"github.com/getbindu/bindu-edge/internal/hub"
 	"github.com/getbindu/bindu-edge/internal/ingress"
 	"github.com/getbindu/bindu-edge/internal/link"
 	"github.com/getbindu/bindu-edge/internal/ops"
+	"github.com/getbindu/bindu-edge/internal/pressure"
 	"github.com/getbindu/bindu-edge/internal/relay"
 	"github.com/getbindu/bindu-edge/internal/resolve"
 	"github.com/getbindu/bindu-edge/internal/route"
@@ -50,11 +51,14 @@ type Options struct {
 
 // Edge is one pod. Make it with New.
 type Edge struct {
-	cfg    config.Edge
-	log    *slog.Logger
-	pod    tunnel.PodID
-	public *publicListener
-	admin  net.Listener // nil = none
+	cfg      config.Edge
+	log      *slog.Logger
+	pod      tunnel.PodID
+	public   *publicListener
+	redirect *publicListener // nil = none
+	certs    *certs.Files    // of the public listener; nil = no TLS
+	admin    net.Listener    // nil = none
+	pressure *pressure.Gauge
 
 	identity     *relay.Identity // nil = it can't prove itself to other pods
 	peerListener net.Listener    // for other pods that dial this one; nil = none
@@ -81,6 +85,7 @@ func New(o Options) (*Edge, error) {
 		hostname = "edge"
 	}
 	e := &Edge{cfg: cfg, log: o.Logger, pod: tunnel.NewPodID(hostname), metrics: prometheus.NewRegistry()}
+	e.pressure = pressure.New(pressure.Options{Logger: e.log})
 	if e.identity, err = identity(cfg); err != nil {
 		return nil, err
 	}
@@ -155,8 +160,8 @@ func (e *Edge) wire(o Options) error {
 	}
 
 	agents := attach.Options{
-		Hub:   e.hub,
-		Links: link.NewOpener(link.Options{PingInterval: cfg.WSPingInterval, PingTimeout: cfg.LinkPingTimeout}),
+		Hub:   roomy{e.hub, e.pressure},
+		Links: link.NewOpener(link.Options{PingInterval: cfg.WSPingInterval, PingTimeout: cfg.LinkPingTimeout, MaxBuffered: cfg.MaxBuffered}),
 		JSON: link.JSONOptions{
 			PingInterval: cfg.WSPingInterval, PongTimeout: cfg.WSPongTimeout, MaxMessage: int(cfg.MaxWSPayload),
 			Inflater: link.NewInflater(cfg.MaxInflated, 0),
@@ -164,11 +169,13 @@ func (e *Edge) wire(o Options) error {
 		Ephemeral:  ephemeral,
 		Slugs:      registry,
 		PublicURL:  e.PublicURL,
-		Address:    func(r *http.Request) netip.Addr { return ingress.ClientAddr(r, cfg.TrustedProxies) },
+		Address:    e.caller,
 		Ended:      e.resolve.Forget,
 		Revalidate: cfg.TunnelRevalidate,
 		Pod:        e.pod,
 		Logger:     e.log,
+		Floods:     flood.NewAgents(flood.AgentsOptions{Address: e.caller, ConnectRate: cfg.ConnectRate}),
+		Accepted:   tunnelConn,
 	}
 	if e.control != nil {
 		agents.ControlPlane = e.control
@@ -178,7 +185,8 @@ func (e *Edge) wire(o Options) error {
 	e.attach = attach.New(agents)
 
 	e.ingress = ingress.New(ingress.Options{
-		Resolver: e.resolve, Router: router, Own: own{attach: e.attach, health: e.health}, Full: full, Logger: e.log,
+		Resolver: e.resolve, Router: router, Own: own{attach: e.attach, health: e.health, full: e.full}, Full: e.full, Logger: e.log,
+		Misses:     misses{flood.NewCallers(e.caller), e.resolve},
 		BaseDomain: cfg.BaseDomain, PublicHost: cfg.Public().Host, Methods: cfg.AllowedMethods, Trusted: cfg.TrustedProxies,
 		Timeouts: ingress.Timeouts{
 			FirstByte: cfg.RequestTimeout, Idle: cfg.StreamIdleTimeout, Total: cfg.StreamMax,
@@ -226,8 +234,9 @@ func (e *Edge) Run(ctx context.Context) error {
 	defer running.Wait()
 	defer stop()
 	running.Go(func() { e.health.Run(background) })
+	running.Go(func() { e.pressure.Run(background) })
 	leave := e.keepRegistry(background)
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	apart, part := context.WithCancel(background)
 	var relaying sync.WaitGroup
 	if e.peers != nil {
@@ -239,16 +248,24 @@ func (e *Edge) Run(ctx context.Context) error {
 	var attached sync.WaitGroup
 	attached.Go(func() { e.attach.Run(links) })
 	unfollow := e.follow.start(background)
-	public, admin := e.publicServer(), e.adminServer()
+	public, redirect, admin := e.publicServer(), e.redirectServer(), e.adminServer()
 	public.BaseContext = func(net.Listener) context.Context { return links }
 	serve := func(s *http.Server, l net.Listener) {
 		running.Go(func() {
-			if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			serve := s.Serve
+			if s.TLSConfig != nil {
+				serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
+			}
+			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
 			}
 		})
 	}
+	e.peers.ready(ctx)
 	serve(public, e.public)
+	if e.redirect != nil {
+		serve(redirect, e.redirect)
+	}
 	if e.admin != nil {
 		serve(admin, e.admin)
 	}
@@ -265,6 +282,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		part()
 		relaying.Wait()
 	}, leave)
+	_ = redirect.Close()
 	_ = admin.Close()
 	e.resolve.Close()
 	if e.control != nil {
@@ -290,19 +308,14 @@ func (e *Edge) warn() {
 }
 
 func (e *Edge) listen(given net.Listener) error {
-	listen := net.ListenConfig{Control: socketOptions}
-	if given == nil {
-		var err error
-		given, err = listen.Listen(context.Background(), "tcp", net.JoinHostPort(e.cfg.Host, strconv.Itoa(e.cfg.Port)))
-		if err != nil {
-			return cantListen("PORT", err)
-		}
+	if err := e.listenPublic(given); err != nil {
+		return err
 	}
-	e.public = newPublicListener(given, e.cfg.MaxConnections)
+	listen := net.ListenConfig{Control: socketOptions}
 	if e.cfg.AdminAddr != "" {
 		var err error
 		if e.admin, err = listen.Listen(context.Background(), "tcp", e.cfg.AdminAddr); err != nil {
-			_ = e.public.Close()
+			e.closeListeners()
 			return cantListen("ADMIN_ADDR", err)
 		}
 	}
@@ -323,36 +336,14 @@ func cantListen(setting string, err error) error {
 
 func (e *Edge) closeListeners() {
 	_ = e.public.Close()
+	if e.redirect != nil {
+		_ = e.redirect.Close()
+	}
 	if e.admin != nil {
 		_ = e.admin.Close()
 	}
 	if e.peerListener != nil {
 		_ = e.peerListener.Close()
-	}
-}
-
-// maxHeader is the limit of a request's header; net/http adds 4 KiB of its own.
-const maxHeader = 64 << 10
-
-func (e *Edge) publicServer() *http.Server {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true) // by prior knowledge, as gRPC callers use it
-	return &http.Server{
-		Handler:                      e.ingress,
-		Protocols:                    protocols,
-		ReadHeaderTimeout:            10 * time.Second,
-		IdleTimeout:                  2 * time.Minute,
-		MaxHeaderBytes:               maxHeader - 4096,
-		DisableGeneralOptionsHandler: true,
-		ConnContext:                  connContext,
-		ErrorLog:                     slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 250,
-			// What one caller's connection can make us hold is at most 4 MiB.
-			MaxReceiveBufferPerStream:     256 << 10,
-			MaxReceiveBufferPerConnection: 4<<20 - 1,
-		},
 	}
 }
 

@@ -31,14 +31,15 @@ const (
 
 // newGate makes gates with the pod's limits, but for what a grant says.
 func newGate(cfg config.Edge) func(tunnel.Grant) hub.Gate {
-	return func(grant tunnel.Grant) hub.Gate {
-		g := admission.New(admission.Limits{
-			RPS: cfg.RateLimitRPS, Burst: cfg.RateLimitBurst,
-			InFlight: cfg.MaxInflightPerTunnel, Body: cfg.MaxRequestBody,
-		})
-		g.Update(grant)
-		return g
-	}
+	guard := admission.New(admission.Options{
+		Limits: admission.Limits{
+			RPS: cfg.RateLimitRPS, Burst: cfg.RateLimitBurst, CallerRPS: cfg.RateLimitCallerRPS,
+			InFlight: cfg.MaxInflightPerTunnel, Body: cfg.MaxRequestBody, Response: cfg.MaxResponseBody,
+		},
+		CIDRs:      tunnel.CIDRs{Allow: cfg.AllowCIDRs, Deny: cfg.DenyCIDRs},
+		RateFields: cfg.RateLimitHeaders,
+	})
+	return func(grant tunnel.Grant) hub.Gate { return guard.Gate(grant) }
 }
 
 // follower puts in force what changes at the control plane, and tells that one

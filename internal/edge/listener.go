@@ -2,47 +2,86 @@ package edge
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
+	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/ingress"
 	"github.com/getbindu/bindu-edge/internal/wsconn"
 )
 
 var socketOptions = wsconn.LowLatency // accepted sockets inherit it
 
-// publicListener counts the open connections of the public. Those over the
-// limit are answered (a closed socket tells nobody why) and closed.
-type publicListener struct {
-	net.Listener
+// crowd counts the open connections of the public, over all of its listeners.
+type crowd struct {
 	limit int64 // 0 = none
 	open  atomic.Int64
 }
 
-func newPublicListener(l net.Listener, limit int) *publicListener {
-	return &publicListener{Listener: l, limit: int64(limit)}
+// past is how many over the limit are answered: a closed socket tells nobody
+// why. Whoever comes beyond is not.
+func (c *crowd) past() int64 { return max(64, c.limit/10) }
+
+// publicListener gives connections that are counted. What a load balancer says of
+// one is read by whoever uses it first, not by Accept, which waits for nobody.
+type publicListener struct {
+	net.Listener
+	crowd    *crowd
+	balancer *balancer // nil: connections come from the callers themselves
 }
 
 func (l *publicListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		n := l.crowd.open.Add(1)
+		if limit := l.crowd.limit; limit > 0 && n > limit+l.crowd.past() {
+			l.crowd.open.Add(-1)
+			_ = conn.Close()
+			continue
+		}
+		c := &publicConn{Conn: conn, leave: sync.OnceFunc(func() { l.crowd.open.Add(-1) })}
+		c.over = l.crowd.limit > 0 && n > l.crowd.limit
+		if l.balancer != nil {
+			c.header = &header{from: l.balancer}
+		}
+		return c, nil
 	}
-	n := l.open.Add(1)
-	c := &publicConn{Conn: conn, leave: sync.OnceFunc(func() { l.open.Add(-1) })}
-	c.over = l.limit > 0 && n > l.limit
-	return c, nil
 }
 
-// publicConn is one connection on the public listener.
+// publicConn is one connection on a public listener: what lies below TLS.
 type publicConn struct {
 	net.Conn
-	over  bool   // there were too many already
-	leave func() // counts no more
+	over   bool    // there were too many already
+	leave  func()  // counts no more
+	header *header // nil: none is to come
+}
+
+// Read reads what comes after the header.
+func (c *publicConn) Read(p []byte) (int, error) {
+	if c.header != nil {
+		if err := c.header.read(c.Conn); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Read(p)
+}
+
+// RemoteAddr is the caller's. It may wait for the header; net/http asks first of
+// all, in the connection's own goroutine.
+func (c *publicConn) RemoteAddr() net.Addr {
+	if c.header != nil && c.header.read(c.Conn) == nil && c.header.caller != nil {
+		return c.header.caller
+	}
+	return c.Conn.RemoteAddr()
 }
 
 func (c *publicConn) Close() error {
@@ -68,7 +107,12 @@ func (c *publicConn) CloseWrite() error {
 
 type publicConnKey struct{}
 
+// connContext keeps the connection for its requests. How the caller takes an
+// answer shows at the socket, below TLS.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
 	c, ok := conn.(*publicConn)
 	if !ok {
 		return ctx
@@ -76,16 +120,41 @@ func connContext(ctx context.Context, conn net.Conn) context.Context {
 	return ingress.WithConn(context.WithValue(ctx, publicConnKey{}, c), c.Conn)
 }
 
-// full reports whether the connection of r is over the limit.
-func full(r *http.Request) bool {
-	c, ok := r.Context().Value(publicConnKey{}).(*publicConn)
-	return ok && c.over
+var (
+	errCrowded = fault.New(fault.EdgeOverloaded, "This pod has as many connections as it takes.")
+	errMemory  = fault.New(fault.EdgeOverloaded, "This pod is short of memory.")
+)
+
+// full refuses r when this pod has no room for it.
+func (e *Edge) full(r *http.Request) error {
+	if c, ok := r.Context().Value(publicConnKey{}).(*publicConn); ok && c.over {
+		return errCrowded
+	}
+	if e.pressure.High() {
+		return errMemory
+	}
+	return nil
 }
 
-// tunnelConn stops counting the connection of r: it becomes a tunnel, or it is
-// closed.
+// tunnelConn stops counting the connection of r: it has become a tunnel, which
+// has a limit of its own. Until then, and while it is refused, it counts.
 func tunnelConn(r *http.Request) {
 	if c, ok := r.Context().Value(publicConnKey{}).(*publicConn); ok {
 		c.leave()
 	}
+}
+
+// trusts reports whether addr is one of the proxies.
+func trusts(proxies []netip.Prefix, addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	for _, p := range proxies {
+		if p.Contains(ip) {
+			return true
+		}
+	}
+	return false
 }

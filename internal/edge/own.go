@@ -14,6 +14,7 @@ import (
 type own struct {
 	attach *attach.Handler
 	health *ops.Health
+	full   func(*http.Request) error
 }
 
 func (o own) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -28,12 +29,13 @@ func (o own) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fault.Write(w, r, &fault.Error{Code: fault.MethodNotAllowed, Detail: "Agents connect with GET.", Header: http.Header{"Allow": {http.MethodGet}}})
 			return
 		}
-		tunnelConn(r)
 		o.attach.ServeHTTP(w, r)
-	case full(r):
-		w.Header().Set("Connection", "close")
-		fault.Write(w, r, fault.New(fault.EdgeOverloaded, "This pod has as many connections as it takes."))
 	default:
+		if err := o.full(r); err != nil {
+			w.Header().Set("Connection", "close")
+			fault.Write(w, r, fault.From(err))
+			return
+		}
 		fault.Write(w, r, fault.New(fault.NotFound, "Nothing is served at this path. Tunnels are at /local_tunnel/{slug}/."))
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/config"
 	"github.com/getbindu/bindu-edge/internal/hub"
+	"github.com/getbindu/bindu-edge/internal/pressure"
 	"github.com/getbindu/bindu-edge/internal/relay"
 	"github.com/getbindu/bindu-edge/internal/relay/bus"
 	"github.com/getbindu/bindu-edge/internal/relay/direct"
@@ -164,19 +165,25 @@ func (e *Edge) openPeers(addresses direct.Addresses) (*peers, error) {
 func (p *peers) lead(e *Edge, router *route.Router) {
 	if p != nil {
 		p.server = relay.NewServer(relay.ServerOptions{
-			Pod: e.pod, Identity: e.identity, Links: links{router, e.hub}, Logger: e.log,
+			Pod: e.pod, Identity: e.identity, Links: links{router, e.hub, e.pressure}, Logger: e.log,
 		})
 	}
 }
 
 // links are what hops lead to.
 type links struct {
-	router *route.Router
-	hub    *hub.Hub
+	router   *route.Router
+	hub      *hub.Hub
+	pressure *pressure.Gauge
 }
 
-func (l links) Here(id tunnel.ID) http.RoundTripper { return l.router.Here(id) }
-func (l links) Moved(c tunnel.Claim, same bool)     { l.hub.Moved(c, same) }
+func (l links) Here(id tunnel.ID) http.RoundTripper {
+	if l.pressure.High() {
+		return short{}
+	}
+	return l.router.Here(id)
+}
+func (l links) Moved(c tunnel.Claim, same bool) { l.hub.Moved(c, same) }
 func (l links) Alive(ctx context.Context, c tunnel.Claim) bool {
 	ctx, cancel := context.WithTimeout(ctx, hub.ProbeTimeout)
 	defer cancel()
@@ -201,6 +208,29 @@ func (p *peers) run(ctx context.Context, failed chan<- error) {
 	if p.carrier != nil {
 		running.Wait()
 		_ = p.carrier.Close()
+	}
+}
+
+// busPatience is how long a pod waits for its message bus before it serves. Without
+// it, it serves its own tunnels.
+const busPatience = 2 * time.Second
+
+// ready returns when other pods can be reached, or that has taken too long. A nil
+// p has none.
+func (p *peers) ready(ctx context.Context) {
+	if p == nil || p.carrier == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, busPatience)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for p.carrier.Ping() != nil {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 

@@ -9,6 +9,7 @@
 package gather
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -30,7 +31,9 @@ type Body struct {
 	known bool // the length: else the writer flushes each write itself
 	timer *time.Timer
 
-	unsent bool // owned by Read: something was written and not flushed
+	// Owned by Read.
+	unsent bool  // something was written and not flushed
+	broken error // comes after what was read before it
 
 	mu      sync.Mutex // held during a flush
 	waiting bool       // a Read is under way, and nothing was flushed since it began
@@ -47,6 +50,27 @@ func New(body io.ReadCloser, length int64, flush func()) *Body {
 func (b *Body) Prompt() bool { return !b.known }
 
 func (b *Body) Read(p []byte) (int, error) {
+	n, err := 0, b.broken
+	if err == nil {
+		n, err = b.read(p)
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if n > 0 {
+		b.broken = err // what came before the break is written first
+		return n, nil
+	}
+	if b.unsent {
+		// The writer will tell of the break by one of its own, and that must not
+		// swallow what came before.
+		b.unsent = false
+		b.flush()
+	}
+	return 0, err
+}
+
+func (b *Body) read(p []byte) (int, error) {
 	if !b.unsent {
 		n, err := b.ReadCloser.Read(p)
 		b.unsent = n > 0 && b.known

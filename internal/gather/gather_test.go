@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -117,13 +118,25 @@ func (b *waitingBody) Read(p []byte) (int, error) {
 
 func (b *waitingBody) Close() error { return nil }
 
-func TestErrorsPass(t *testing.T) {
+// What came before a break is flushed before the break is told, whether the two
+// came together or not.
+func TestABreakSwallowsNothing(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
-	b := gather.New(io.NopCloser(io.MultiReader(strings.NewReader("abc"), failing{broken})), 6, func() { t.Error("flushed") })
-	got, err := io.ReadAll(b)
-	if string(got) != "abc" || !errors.Is(err, broken) {
-		t.Errorf("read %q, %v", got, err)
+	for name, body := range map[string]io.Reader{
+		"apart":    io.MultiReader(strings.NewReader("abc"), failing{broken}),
+		"together": iotest.DataErrReader(io.MultiReader(strings.NewReader("abc"), failing{broken})),
+		"at once":  failing{broken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var flushes int
+			b := gather.New(io.NopCloser(body), 6, func() { flushes++ })
+			got, err := io.ReadAll(b)
+			if want := map[string]string{"at once": ""}; !errors.Is(err, broken) || flushes != 1 || string(got) != "abc" && want[name] != string(got) {
+				t.Errorf("read %q, %v, flushed %d times", got, err, flushes)
+			}
+		})
 	}
 }
 

@@ -57,12 +57,14 @@ type Link interface {
 	Goodbye(context.Context) error
 }
 
-// Gate decides whether a request may go to a tunnel. Enter may return the
-// request with another body; each Enter without an error is followed by one
-// Leave when the response is done. Update puts another grant of the same tunnel
-// in force for the requests to come.
+// Gate decides whether a request may go to a tunnel, and its answer back. Enter
+// may return a request with another body or header, and may wait as long as the
+// request's context lasts; Answer may change the answer. Each Enter without an
+// error is followed by one Leave when the response is done. Update puts another
+// grant of the same tunnel in force for the requests to come.
 type Gate interface {
 	Enter(*http.Request) (*http.Request, error)
+	Answer(*http.Request, *http.Response) error
 	Leave()
 	Update(tunnel.Grant)
 }
@@ -145,6 +147,15 @@ func (h *Hub) Look(id tunnel.ID) (current http.RoundTripper, expected bool, chan
 		return e.current, true, e.changed
 	}
 	return nil, true, e.changed
+}
+
+// Opening reports whether a link of the tunnel is about to stand: within moments,
+// or not at all.
+func (h *Hub) Opening(id tunnel.ID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := h.entries[id]
+	return e != nil && e.current == nil && e.opening > 0
 }
 
 // expect notes that a link of the tunnel is about to stand. An agent knows that

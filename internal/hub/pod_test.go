@@ -93,6 +93,7 @@ type counting struct {
 	mu      sync.Mutex
 	in, out int
 	refuse  error
+	spoil   error        // what Answer says
 	now     tunnel.Grant // of the last Update
 }
 
@@ -110,6 +111,12 @@ func (g *counting) Enter(req *http.Request) (*http.Request, error) {
 	}
 	g.in++
 	return req, nil
+}
+
+func (g *counting) Answer(*http.Request, *http.Response) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.spoil
 }
 
 func (g *counting) Leave() {

@@ -249,6 +249,11 @@ func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	if err := s.gate.Answer(req, res); err != nil {
+		_ = res.Body.Close()
+		s.leave()
+		return nil, err
+	}
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		up, ok := res.Body.(upgraded)
 		if !ok {

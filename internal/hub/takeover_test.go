@@ -413,7 +413,15 @@ func TestGate(t *testing.T) {
 		if _, err := p.Find(id).RoundTrip(req); code(err) != fault.RateLimited || body.closed != 1 {
 			t.Errorf("got %v, body closed %d times", err, body.closed)
 		}
-		p.gate.refuse = nil
+		p.gate.refuse, p.gate.spoil = nil, fault.New(fault.BadAgentResponse, "")
+		answer := &closing{Reader: strings.NewReader("x")}
+		l.roundTrip = func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: 200, Body: answer}, nil
+		}
+		if _, err := p.Find(id).RoundTrip(request()); code(err) != fault.BadAgentResponse || answer.closed != 1 || p.gate.out != 2 {
+			t.Errorf("an answer that may not pass: %v, closed %d times, %d left", err, answer.closed, p.gate.out)
+		}
+		p.gate.spoil = nil
 	})
 }
 

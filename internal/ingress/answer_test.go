@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
 // pipedBody is an answer's body that its test writes.
@@ -60,16 +61,40 @@ func TestAnswersDoNotWaitForWhatFollows(t *testing.T) {
 	}
 }
 
-// An answer that the link ended because it was left unread has a word of its own.
-func TestUnreadAnswerIsLogged(t *testing.T) {
+// An answer that was ended for what it is has a word of its own: because it was
+// left unread, or at the size where the pod that holds the link cuts it.
+func TestEndedAnswersAreLogged(t *testing.T) {
 	t.Parallel()
+	for _, row := range []struct {
+		name  string
+		limit string
+		err   error
+		want  string // "" = none of these words
+	}{
+		{"unread", "", fault.ErrUnread, "unread"},
+		{"cut at the limit", "5", errors.New("reset"), "response_too_large"},
+		{"broken off before the limit", "6", errors.New("reset"), ""},
+		{"a limit that is none", "many", errors.New("reset"), ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			endedAnswer(t, row.limit, row.err, row.want)
+		})
+	}
+}
+
+func endedAnswer(t *testing.T, limit string, end error, want string) {
+	t.Helper()
 	answer, body := pipedBody(-1)
+	if limit != "" {
+		answer.Header.Set(wire.HeaderResponseLimit, limit)
+	}
 	var log bytes.Buffer
 	h := serving(func(*http.Request) (*http.Response, error) { return answer, nil }, "")
 	h.log = slog.New(slog.NewJSONHandler(&log, nil))
 	go func() {
 		_, _ = io.WriteString(body, "begun")
-		_ = body.CloseWithError(fault.ErrUnread)
+		_ = body.CloseWithError(end)
 	}()
 	r := httptest.NewRequest(http.MethodGet, "/local_tunnel/s/", nil)
 	func() {
@@ -80,9 +105,21 @@ func TestUnreadAnswerIsLogged(t *testing.T) {
 		}()
 		// As the server has it: else ReverseProxy does not cut the answer.
 		ctx := context.WithValue(r.Context(), http.ServerContextKey, &http.Server{ReadHeaderTimeout: time.Second})
-		h.ServeHTTP(httptest.NewRecorder(), r.WithContext(ctx))
+		w := httptest.NewRecorder()
+		defer func() {
+			if told := w.Header().Get(wire.HeaderResponseLimit); told != "" {
+				t.Errorf("the caller is told %s", told)
+			}
+		}()
+		h.ServeHTTP(w, r.WithContext(ctx))
 	}()
-	if !strings.Contains(log.String(), `"outcome":"unread"`) {
+	if want == "" {
+		if strings.Contains(log.String(), "response_too_large") {
+			t.Errorf("logged %s", log.String())
+		}
+		return
+	}
+	if !strings.Contains(log.String(), `"outcome":"`+want+`"`) {
 		t.Errorf("logged %s", log.String())
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/gather"
+	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
 // body is the caller's request body on its way to the agent. An error while
@@ -188,17 +190,34 @@ type answerBody struct {
 	answer   *http.Response // whose trailer appears at the end
 	clock    *clock
 	exchange *exchange
+
+	limit int64 // bytes after which the pod that holds the link cuts it; 0 = none
+	bytes int64
+}
+
+// responseLimit reads wire.HeaderResponseLimit.
+func responseLimit(h http.Header) int64 {
+	values := h[wire.HeaderResponseLimit]
+	if len(values) != 1 {
+		return 0
+	}
+	n, _ := strconv.ParseInt(values[0], 10, 64)
+	return n
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.Body.Read(p)
 	if n > 0 {
 		b.clock.moved()
+		b.bytes += int64(n)
 	}
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
 		dropForbiddenTrailers(b.answer.Trailer)
+	case b.limit > 0 && b.bytes == b.limit:
+		// Over a hop the error itself says nothing of why.
+		b.exchange.outcome, b.exchange.err = "response_too_large", err
 	case errors.Is(err, fault.ErrUnread):
 		b.exchange.outcome, b.exchange.err = "unread", err
 	}

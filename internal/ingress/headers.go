@@ -124,13 +124,18 @@ func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 		return netip.Addr{}
 	}
 	addr, _ := netip.ParseAddr(host)
-	hops := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
-	for i := len(hops) - 1; i >= 0 && isTrusted(addr, trusted); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
-		if err != nil {
-			break
+	for _, hops := range slices.Backward(r.Header["X-Forwarded-For"]) {
+		for more := isTrusted(addr, trusted); more; more = more && isTrusted(addr, trusted) {
+			comma := strings.LastIndexByte(hops, ',')
+			next, err := netip.ParseAddr(strings.TrimSpace(hops[comma+1:]))
+			if err != nil {
+				return addr.Unmap().WithZone("")
+			}
+			addr = next
+			if more = comma >= 0; more {
+				hops = hops[:comma]
+			}
 		}
-		addr = next
 	}
 	return addr.Unmap().WithZone("")
 }

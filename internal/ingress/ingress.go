@@ -50,9 +50,11 @@ type Options struct {
 	Own      http.Handler // this pod's own endpoints: everything that is no tunnel's
 	Logger   *slog.Logger
 
-	// Full, if set, says that the pod has no room for the connection of this
+	// Full, if set, says by a *fault.Error that the pod has no room for this
 	// request.
-	Full func(*http.Request) bool
+	Full func(*http.Request) error
+	// Misses, if set, counts callers who ask for tunnels that there are not.
+	Misses Misses
 
 	BaseDomain string         // lower-case; "" = path mode only
 	PublicHost string         // for HTTP/1.0 requests without Host
@@ -140,14 +142,17 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 	h.inFlight.enter()
 	defer h.inFlight.leave()
 	defer func() { h.record(w, r, x, began) }()
-	full := h.opts.Full != nil && h.opts.Full(r)
-	if full || h.draining.Load() || r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+	var full error
+	if h.opts.Full != nil {
+		full = h.opts.Full(r)
+	}
+	if full != nil || h.draining.Load() || r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
 		// Where a chunked body ends is what smuggling is about: its connection
 		// carries no further request (RFC 9112, section 6.1).
 		rw.Header().Set("Connection", "close")
 	}
-	if full {
-		h.fail(w, r, x, fault.New(fault.EdgeOverloaded, "This pod has as many connections as it takes."))
+	if full != nil {
+		h.fail(w, r, x, full)
 		return
 	}
 	if err := h.look(r, x); err != nil {
@@ -159,7 +164,7 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 		return
 	}
 	var err error
-	if x.tunnel, err = h.resolve(r.Context(), t); err != nil {
+	if x.tunnel, err = h.resolve(r, t); err != nil {
 		h.fail(w, r, x, err)
 		return
 	}
@@ -168,6 +173,9 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 
 // look refuses what needs no knowledge of the tunnel.
 func (h *Handler) look(r *http.Request, x *exchange) error {
+	if err := countFields(r.Header); err != nil {
+		return err
+	}
 	if !h.methods[r.Method] {
 		return &fault.Error{
 			Code: fault.MethodNotAllowed, Detail: "This edge lets in " + h.allow + ".",
@@ -186,17 +194,21 @@ func (h *Handler) look(r *http.Request, x *exchange) error {
 	return x.target.check()
 }
 
-func (h *Handler) resolve(ctx context.Context, t target) (tunnel.ID, error) {
+func (h *Handler) resolve(r *http.Request, t target) (tunnel.ID, error) {
 	var err error
 	for _, slug := range t.slugs() {
+		if err = h.mayAsk(r, slug); err != nil {
+			continue
+		}
 		var id tunnel.ID
-		if id, err = h.opts.Resolver.Resolve(ctx, slug); err == nil {
+		if id, err = h.opts.Resolver.Resolve(r.Context(), slug); err == nil {
 			return id, nil
 		}
 		if fault.From(err).Code != fault.TunnelNotFound {
 			break
 		}
 	}
+	h.missed(r, err)
 	if err == nil {
 		err = fault.New(fault.TunnelNotFound, "There is no tunnel of this name.")
 	}
@@ -227,6 +239,7 @@ func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.Ro
 	defer cancel(nil)
 	w.clock = newClock(h.opts.Timeouts, callerConn(r), x.body, cutter(cancel, w, x.body))
 	defer w.clock.stop()
+	ctx = tunnel.WithCaller(ctx, ClientAddr(r, h.opts.Trusted))
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() {
 			w.clock.begun()
@@ -296,6 +309,7 @@ func (h *Handler) answer(w *response, r *http.Request, res *http.Response, x *ex
 		_ = res.Body.Close()
 		return fault.New(fault.LocalServiceUnreachable, "The agent is connected, but nothing answers behind it.")
 	}
+	limit := responseLimit(res.Header)
 	wire.StripPrefix(res.Header)
 	dropForbiddenTrailers(res.Trailer)
 	res.Header.Del("X-Request-Id") // ours is set
@@ -311,7 +325,7 @@ func (h *Handler) answer(w *response, r *http.Request, res *http.Response, x *ex
 	}
 	gathered := gather.New(res.Body, res.ContentLength, w.flushLate)
 	w.prompt = gathered.Prompt()
-	res.Body = &answerBody{Body: gathered, answer: res, clock: w.clock, exchange: x}
+	res.Body = &answerBody{Body: gathered, answer: res, clock: w.clock, exchange: x, limit: limit}
 	if isSilentStream(res) {
 		w.events = true
 		alive := w.keepAlive

@@ -105,6 +105,36 @@ func TestWhyALinkEnded(t *testing.T) {
 
 // An agent that is alive is not ended by a heartbeat that asks all the time. The
 // patience is long because the tests beside this one keep the machine busy.
+// Whatever a link is closed for, its requests don't wait until an agent that may
+// be frozen has answered the goodbye.
+func TestCloseWaitsForNoAgent(t *testing.T) {
+	t.Parallel()
+	for _, reason := range []link.Reason{link.ReasonReplaced, link.ReasonRevoked, link.ReasonDraining, link.ReasonSilent} {
+		t.Run(string(reason), func(t *testing.T) {
+			t.Parallel()
+			l, frozen := meet(t, link.Options{})
+			failed := make(chan error, 1)
+			go func() {
+				res, err := l.RoundTrip(newRequest(t, http.MethodGet, "/", nil))
+				if err == nil {
+					_ = res.Body.Close()
+				}
+				failed <- err
+			}()
+			frozen.nextRequest() // from now on nobody reads what we send
+			l.Close(reason)
+			select {
+			case err := <-failed:
+				if code := fault.From(err).Code; code != fault.LinkLost {
+					t.Errorf("the request failed with %v", err)
+				}
+			case <-time.After(3 * time.Second): // a goodbye without an answer takes 5 s
+				t.Fatal("the request waits for the agent")
+			}
+		})
+	}
+}
+
 func TestHeartbeatSparesTheLiving(t *testing.T) {
 	t.Parallel()
 	l, _ := pairWith(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -251,6 +251,9 @@ func (c *Client) control(ctx context.Context, method, path string, claim tunnel.
 // say so before ctx ends is as silent as its agents.
 func (c *Client) Alive(ctx context.Context, claim tunnel.Claim) bool {
 	status, err := c.control(ctx, http.MethodGet, pathProbe, claim, nil)
+	if errors.Is(err, ErrUnproven) {
+		return true // it answers, and we don't understand each other: no proof of silence
+	}
 	return err == nil && status == http.StatusNoContent
 }
 

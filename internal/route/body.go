@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 )
@@ -14,14 +15,18 @@ import (
 // the other pod can say that it does not hold the tunnel.
 const replayLimit = 64 << 10
 
+// patience is how long Close waits for a read that is under way. One that takes
+// longer waits for the caller, and nobody knows when that will send: the body is
+// then given up, since the attempt that has failed would not end before.
+const patience = 20 * time.Millisecond
+
 // replay is a request's body that can be lent several times: what one attempt
 // has read, the next one reads again. The caller's own body is closed once.
 type replay struct {
 	source io.ReadCloser
 
-	// reading orders the reads of source. An attempt that has failed may still be
-	// in one; what that brings belongs to the next attempt, which waits for it.
-	reading sync.Mutex
+	// reading is taken by whoever reads of source, and guards what follows.
+	reading chan struct{}
 	keeping bool   // what is read is kept
 	kept    []byte // all that was read
 	lost    bool   // more was read than is kept,
@@ -31,13 +36,13 @@ type replay struct {
 	mu    sync.Mutex
 	last  *lent
 	final bool // no further attempt will come
-	once  sync.Once
+	ended bool
 }
 
 // newReplay makes a replay. Of a body that is known to be too large nothing is
 // kept: it can be lent again as long as nobody has read of it.
 func newReplay(source io.ReadCloser, length int64) *replay {
-	return &replay{source: source, keeping: length <= replayLimit}
+	return &replay{source: source, reading: make(chan struct{}, 1), keeping: length <= replayLimit}
 }
 
 var errNotWhole = fault.New(fault.LinkLost, "The request's body could not be sent a second time.")
@@ -59,8 +64,8 @@ func (b *replay) lend() *lent {
 
 func (l *lent) Read(p []byte) (int, error) {
 	b := l.of
-	b.reading.Lock()
-	defer b.reading.Unlock()
+	b.reading <- struct{}{}
+	defer func() { <-b.reading }()
 	if l.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
@@ -79,13 +84,13 @@ func (l *lent) Read(p []byte) (int, error) {
 	b.err, b.reader = err, l
 	b.keep(p[:n])
 	if l.closed.Load() {
-		return 0, http.ErrBodyReadAfterClose
+		return 0, http.ErrBodyReadAfterClose // what came is the next one's
 	}
 	l.at = len(b.kept)
 	return n, err
 }
 
-// keep holds reading.
+// keep is called by who reads.
 func (b *replay) keep(p []byte) {
 	b.mu.Lock()
 	final := b.final
@@ -99,15 +104,32 @@ func (b *replay) keep(p []byte) {
 	}
 }
 
+// Close ends the attempt's use of the body. It ends the body itself when no other
+// attempt follows, or when one can't.
 func (l *lent) Close() error {
+	b := l.of
 	l.closed.Store(true)
-	l.of.mu.Lock()
-	done := l.of.final && l.of.last == l
-	l.of.mu.Unlock()
+	b.mu.Lock()
+	done := b.final && b.last == l
+	b.mu.Unlock()
 	if done {
-		return l.of.end()
+		return b.end()
 	}
-	return nil
+	select {
+	case b.reading <- struct{}{}:
+		<-b.reading
+		return nil
+	default:
+	}
+	wait := time.NewTimer(patience)
+	defer wait.Stop()
+	select {
+	case b.reading <- struct{}{}:
+		<-b.reading
+		return nil
+	case <-wait.C:
+		return b.end()
+	}
 }
 
 // settle says that no further attempt will come: what the last one has closed is
@@ -122,9 +144,15 @@ func (b *replay) settle() {
 	}
 }
 
-func (b *replay) end() (err error) {
-	b.once.Do(func() { err = b.source.Close() })
-	return err
+func (b *replay) end() error {
+	b.mu.Lock()
+	ended := b.ended
+	b.ended = true
+	b.mu.Unlock()
+	if ended {
+		return nil
+	}
+	return b.source.Close()
 }
 
 // again reports whether another attempt would get the whole body.
@@ -132,11 +160,14 @@ func (b *replay) again() bool {
 	if b == nil {
 		return true
 	}
-	if !b.reading.TryLock() {
-		// The attempt that failed waits for the caller's bytes, and will keep them.
-		// Should they be too many, the next attempt finds out.
-		return true
+	select {
+	case b.reading <- struct{}{}:
+	default:
+		return false // the attempt that failed has not let go of it
 	}
-	defer b.reading.Unlock()
-	return !b.lost
+	lost := b.lost
+	<-b.reading
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !lost && !b.ended
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -52,56 +51,73 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// An attempt that has failed is still waiting for the caller: what comes is for
-// the next one.
+// An attempt that waits for a caller who sends nothing ends when its body is
+// closed. Nobody can have the body then.
+func TestReplayOfAStuckRead(t *testing.T) {
+	t.Parallel()
+	source := &stuck{reading: make(chan struct{}), closed: make(chan struct{})}
+	b := newReplay(source, -1)
+	first := b.lend()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := first.Read(make([]byte, 10))
+		ended <- err
+	}()
+	<-source.reading
+	_ = first.Close()
+	if err := <-ended; err == nil {
+		t.Error("a closed body was read")
+	}
+	if b.again() {
+		t.Error("the body can't be had again")
+	}
+}
+
+// stuck is a caller who sends nothing.
+type stuck struct{ reading, closed chan struct{} }
+
+func (s *stuck) Read([]byte) (int, error) {
+	close(s.reading)
+	<-s.closed
+	return 0, io.ErrClosedPipe
+}
+
+func (s *stuck) Close() error { close(s.closed); return nil }
+
+// What a read brings that was under way at the end of an attempt is the next
+// one's.
 func TestReplayOfALateRead(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{5, replayLimit + 1} {
-		source := &slow{reading: make(chan struct{}), come: make(chan struct{}), size: size}
-		b := newReplay(source, -1)
-		first := b.lend()
-		late := make(chan error, 1)
-		go func() {
-			_, err := first.Read(make([]byte, size))
-			late <- err
-		}()
-		<-source.reading
-		_ = first.Close()
-		if !b.again() {
-			t.Error("given up while nothing has come")
-		}
-		second := b.lend()
-		close(source.come)
-		if err := <-late; err == nil {
+		var first *lent
+		b := newReplay(io.NopCloser(readFunc(func(p []byte) (int, error) {
+			first.closed.Store(true) // as Close does first of all
+			if size == 0 {
+				return 0, io.EOF
+			}
+			n := min(size, len(p))
+			size -= n
+			return n, nil
+		})), -1)
+		want := size
+		first = b.lend()
+		if _, err := first.Read(make([]byte, size)); err == nil {
 			t.Error("a closed body was read")
 		}
-		switch got, err := io.ReadAll(second); {
-		case size <= replayLimit && (err != nil || len(got) != size):
-			t.Errorf("of %d bytes the second attempt read %d, %v", size, len(got), err)
-		case size > replayLimit && !errors.Is(err, errNotWhole):
-			t.Errorf("of %d bytes the second attempt read %d, %v; want %v", size, len(got), err, errNotWhole)
+		_ = first.Close()
+		if got := b.again(); got != (want <= replayLimit) {
+			t.Errorf("%d bytes: again is %v", want, got)
+		}
+		got, err := io.ReadAll(b.lend())
+		if want <= replayLimit && (err != nil || len(got) != want) || want > replayLimit && !errors.Is(err, errNotWhole) {
+			t.Errorf("of %d bytes the second attempt read %d, %v", want, len(got), err)
 		}
 	}
 }
 
-// slow is a caller whose bytes come late, all at once.
-type slow struct {
-	reading, come chan struct{}
-	size          int
-	once          sync.Once
-}
+type readFunc func([]byte) (int, error)
 
-func (s *slow) Read(p []byte) (int, error) {
-	s.once.Do(func() { close(s.reading) })
-	<-s.come
-	n := min(s.size, len(p))
-	if s.size -= n; n == 0 {
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
-func (s *slow) Close() error { return nil }
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 // Once no attempt will follow nothing is kept, and what was lent is closed with
 // its last borrower.

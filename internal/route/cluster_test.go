@@ -109,6 +109,7 @@ func (c *cluster) Moved(_ context.Context, claim tunnel.Claim, same bool) error 
 type open struct{}
 
 func (open) Enter(r *http.Request) (*http.Request, error) { return r, nil }
+func (open) Answer(*http.Request, *http.Response) error   { return nil }
 func (open) Leave()                                       {}
 func (open) Update(tunnel.Grant)                          {}
 

@@ -31,6 +31,8 @@ const (
 type fakeHub struct {
 	find func() http.RoundTripper
 	look func() (http.RoundTripper, bool, <-chan struct{})
+
+	opening bool
 }
 
 func (h fakeHub) Find(tunnel.ID) http.RoundTripper {
@@ -39,6 +41,8 @@ func (h fakeHub) Find(tunnel.ID) http.RoundTripper {
 	}
 	return h.find()
 }
+
+func (h fakeHub) Opening(tunnel.ID) bool { return h.opening }
 
 func (h fakeHub) Look(tunnel.ID) (http.RoundTripper, bool, <-chan struct{}) {
 	if h.look == nil {

@@ -25,6 +25,8 @@ type Hub interface {
 	// Look says more where there is none: whether one is expected here, and with a
 	// channel that is closed when that changes.
 	Look(tunnel.ID) (current http.RoundTripper, expected bool, changed <-chan struct{})
+	// Opening reports whether a link of the tunnel is about to stand.
+	Opening(tunnel.ID) bool
 }
 
 // Registry knows who holds a tunnel that is not linked here. Calls must end with

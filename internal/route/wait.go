@@ -23,7 +23,13 @@ const pollEvery = 100 * time.Millisecond
 // wait waits for the tunnel's return, on this pod or another, as long as it is
 // expected. why is the error for those that may not wait, or wait in vain.
 func (w way) wait(ctx context.Context, s *search, state waiting, why error) (http.RoundTripper, error) {
-	if !w.room.enter(w.id) {
+	// An agent knows that it is linked a moment before we do, and so may many
+	// callers: that is no grace, and has the pod's bound alone.
+	most := MaxWaitingPerTunnel
+	if w.opts.Hub.Opening(w.id) {
+		most = MaxWaiting
+	}
+	if !w.room.enter(w.id, most) {
 		return nil, why
 	}
 	defer w.room.leave(w.id)
@@ -54,10 +60,11 @@ type room struct {
 	all     int
 }
 
-func (r *room) enter(id tunnel.ID) bool {
+// enter lets a request wait unless as many do for the tunnel, or for all.
+func (r *room) enter(id tunnel.ID, most int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.all >= MaxWaiting || r.tunnels[id] >= MaxWaitingPerTunnel {
+	if r.all >= MaxWaiting || r.tunnels[id] >= most {
 		return false
 	}
 	if r.tunnels == nil {

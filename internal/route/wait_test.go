@@ -296,6 +296,24 @@ func TestWaitingIsBoundedPerTunnel(t *testing.T) {
 	}
 }
 
+// A link that is about to stand may have many callers already.
+func TestManyWaitForTheOpening(t *testing.T) {
+	inCluster(t, func(c *cluster) {
+		s := c.opened(here, id)
+		var waiting sync.WaitGroup
+		for range 3 * route.MaxWaitingPerTunnel {
+			waiting.Go(func() {
+				if o := send(c.Context(), c.pods[here].Route(id)); o.agent != "first" {
+					c.Errorf("got %q, %v", o.agent, o.err)
+				}
+			})
+		}
+		pass(time.Second)
+		c.serve(s, "first")
+		waiting.Wait()
+	})
+}
+
 func TestWaitingIsBoundedPerPod(t *testing.T) {
 	inCluster(t, func(c *cluster) {
 		const tunnels = route.MaxWaiting/route.MaxWaitingPerTunnel + 1

@@ -25,6 +25,10 @@ type Limits struct {
 	Burst    *int     // requests at once; 0 = one second's worth
 	InFlight *int     // requests at a time
 	Body     *int64   // bytes of one request's body
+
+	CallerRPS *float64 // requests a second from one address
+	Response  *int64   // bytes of one answer's body
+	Methods   []string // of those that the pod's door lets in; nil = all
 }
 
 // AuthKind is how callers of a tunnel say who they are.
@@ -41,6 +45,7 @@ const (
 type Auth struct {
 	Kind        AuthKind
 	Credentials []Credential // at least one, unless Kind is AuthNone
+	PassOn      bool         // the agent gets the credential too
 }
 
 // Credential is one that a caller may have, as the text of a hash (package

@@ -42,6 +42,11 @@ const (
 	// local service, made this answer.
 	HeaderAgentError = "Bindu-Agent-Error"
 
+	// HeaderResponseLimit is the number of bytes after which the pod that holds a
+	// tunnel's link cuts the answer. It is on the way to the pod at the door, and
+	// never on a link.
+	HeaderResponseLimit = "Bindu-Response-Limit"
+
 	// HeaderPrefix is how every field of ours begins. Callers can't send one,
 	// and agents' answers reach callers without.
 	HeaderPrefix = "Bindu-"

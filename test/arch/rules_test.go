@@ -49,7 +49,7 @@ var imports = []mayImport{
 	{"internal/resolve", with(vocabulary, "internal/link"), decisionsApart},
 	{"internal/route", with(vocabulary, "internal/link"), decisionsApart},
 	{"internal/hub", with(vocabulary, "internal/link"), decisionsApart},
-	{"internal/admission", with(vocabulary, "internal/link"), decisionsApart},
+	{"internal/admission", with(vocabulary, "internal/credential", "internal/link"), decisionsApart},
 
 	{"internal/link/...", with(words, "internal/link/...", "internal/h2", "internal/wsconn"),
 		"a link carries requests; it knows neither whose they are nor who sent them"},

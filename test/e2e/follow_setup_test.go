@@ -29,7 +29,7 @@ type office struct {
 func startOffice(t *testing.T) *office {
 	t.Helper()
 	o := &office{t: t, dir: t.TempDir(), port: freePort(t)}
-	key, err := exec.Command(binary, "control", "--new-key").Output()
+	key, err := exec.Command(binary, "key", "generate").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,13 +136,15 @@ func (c *conditions) selection(sel control.Selection) {
 	case tunnel.StatusRevoked:
 		c.add(`t.revoked_at IS NOT NULL`)
 	}
+	// COALESCE keeps PostgreSQL from beginning at the links: what is looked at is
+	// the window's tunnels, and a link for each.
 	heard := sel.Now.Add(-control.PodSilence).UnixMicro()
 	switch sel.Link {
 	case control.LinkConnected:
-		c.add(`l.connected = 1 AND p.heard_at > %s`, heard)
+		c.add(`COALESCE(l.connected, 0) = 1 AND COALESCE(p.heard_at, 0) > %s`, heard)
 	case control.LinkUnknown:
-		c.add(`l.connected = 1 AND (p.heard_at IS NULL OR p.heard_at <= %s)`, heard)
+		c.add(`COALESCE(l.connected, 0) = 1 AND COALESCE(p.heard_at, 0) <= %s`, heard)
 	case control.LinkOffline:
-		c.add(`(l.connected IS NULL OR l.connected = 0)`)
+		c.add(`COALESCE(l.connected, 0) = 0`)
 	}
 }

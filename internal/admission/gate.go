@@ -1,0 +1,210 @@
+package admission
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
+)
+
+// Gate applies the rules of one tunnel. All methods may be called concurrently.
+// Make it with Guard.Gate.
+type Gate struct {
+	guard    *Guard
+	id       uint64 // of the tunnel
+	rules    atomic.Pointer[rules]
+	inFlight atomic.Int64
+	checking atomic.Int32 // credentials that are looked at, or wait for it
+
+	updating sync.Mutex // held by Update
+}
+
+// rules are in force for the requests that find them. They are never changed, and
+// neither are the refusals, which all requests share.
+type rules struct {
+	Limits
+	rate     *rate.Limiter // nil = no limit
+	methods  []string      // nil = all that the door lets in
+	auth     *auth         // nil = everybody
+	allow    networks      // nil = everybody
+	deny     networks
+	explicit bool // Response is the tunnel's own
+
+	policy        []string // RateLimit-Policy; nil = not told
+	responseField []string // of wire.HeaderResponseLimit
+
+	errMethod, errInFlight, errBody *fault.Error
+	rateText, callerText            string
+}
+
+var errAddress = fault.New(fault.Forbidden, "This tunnel does not take requests from your address.")
+
+// Update makes a grant's rules hold from the next request on; what it leaves
+// open is as New was told. Requests in flight stay, and count. What the rates
+// have allowed already stays used up.
+func (g *Gate) Update(grant tunnel.Grant) {
+	g.updating.Lock()
+	defer g.updating.Unlock()
+	old := g.rules.Load()
+	if old == nil {
+		old = &rules{}
+	}
+	pod := g.guard.opts
+	l := pod.Limits.with(grant.Limits)
+	next := &rules{
+		Limits: l, rate: old.rate, methods: grant.Limits.Methods, explicit: grant.Limits.Response != nil,
+		auth: newAuth(old.auth, grant), deny: merged(pod.CIDRs.Deny, grant.CIDRs.Deny),
+
+		errInFlight: fault.New(fault.ConcurrencyLimited, fmt.Sprintf("This tunnel takes %d requests at once.", l.InFlight)),
+		errBody:     fault.New(fault.RequestTooLarge, fmt.Sprintf("This tunnel takes request bodies of at most %d bytes.", l.Body)),
+		rateText:    fmt.Sprintf("This tunnel takes %g requests a second.", l.RPS),
+		callerText:  fmt.Sprintf("This tunnel takes %g requests a second from one address.", l.CallerRPS),
+	}
+	if next.allow = merged(grant.CIDRs.Allow); next.allow == nil {
+		next.allow = merged(pod.CIDRs.Allow)
+	}
+	if l.RPS != old.RPS || l.burst() != old.burst() {
+		next.rate = limiter(old.rate, l)
+	}
+	if next.methods != nil {
+		all := strings.Join(next.methods, ", ")
+		next.errMethod = &fault.Error{
+			Code: fault.MethodNotAllowed, Detail: "This tunnel takes " + all + ".", Header: http.Header{"Allow": {all}},
+		}
+	}
+	if pod.RateFields {
+		next.policy = l.policy()
+	}
+	if l.Response > 0 {
+		next.responseField = []string{strconv.FormatInt(l.Response, 10)}
+	}
+	g.rules.Store(next)
+}
+
+// Enter refuses the request or counts it as in flight until Leave. The request
+// it returns has a body that fails with request_too_large at its limit, and no
+// longer the credential that it was let in by.
+//
+// It blocks only while a credential is looked at that was not seen before.
+func (g *Gate) Enter(req *http.Request) (*http.Request, error) {
+	in := g.rules.Load()
+	for {
+		slow, err := g.mayCome(in, req)
+		if err != nil {
+			return nil, err
+		}
+		now := g.rules.Load()
+		if !slow || now == in {
+			break
+		}
+		in = now // whom the old rules let in, the new ones need not
+	}
+	if in.Body > 0 && req.ContentLength > in.Body {
+		return nil, in.errBody
+	}
+	if err := g.spend(in, req); err != nil {
+		return nil, err
+	}
+	if n := g.inFlight.Add(1); in.InFlight > 0 && n > int64(in.InFlight) {
+		g.inFlight.Add(-1)
+		return nil, in.errInFlight
+	}
+	return in.prepared(req), nil
+}
+
+// mayCome says whether this caller may do this at all.
+func (g *Gate) mayCome(in *rules, req *http.Request) (slow bool, err error) {
+	if in.methods != nil && !slices.Contains(in.methods, req.Method) {
+		return false, in.errMethod
+	}
+	if in.allow != nil || in.deny != nil {
+		addr := callerOf(req).Unmap()
+		if !addr.IsValid() || in.deny.contain(addr) || in.allow != nil && !in.allow.contain(addr) {
+			return false, errAddress
+		}
+	}
+	if in.auth == nil {
+		return false, nil
+	}
+	return g.authenticate(in.auth, req)
+}
+
+// spend takes the request from the rates, or from none of them.
+func (g *Gate) spend(in *rules, req *http.Request) error {
+	if in.rate == nil && in.CallerRPS <= 0 {
+		return nil
+	}
+	var key uint64
+	if in.CallerRPS > 0 {
+		key = g.key(callerOf(req), requests)
+		if wait := g.guard.rates.take(key, everyOf(in.CallerRPS), secondsWorth(in.CallerRPS)); wait > 0 {
+			return g.limited(in, req, in.callerText, wait)
+		}
+	}
+	if in.rate == nil {
+		return nil
+	}
+	now := time.Now()
+	r := in.rate.ReserveN(now, 1)
+	wait := r.DelayFrom(now)
+	if wait <= 0 {
+		return nil
+	}
+	r.CancelAt(now)
+	if key != 0 {
+		g.guard.rates.giveBack(key, everyOf(in.CallerRPS))
+	}
+	return g.limited(in, req, in.rateText, wait)
+}
+
+func (g *Gate) limited(in *rules, req *http.Request, detail string, wait time.Duration) error {
+	e := &fault.Error{Code: fault.RateLimited, RetryAfter: max(wait, time.Second), Detail: detail}
+	if in.policy != nil {
+		e.Header = http.Header{}
+		g.tell(in, req, e.Header)
+	}
+	return e
+}
+
+// prepared is the request as it goes on.
+func (in *rules) prepared(req *http.Request) *http.Request {
+	limit := in.Body > 0 && req.ContentLength < 0 && req.Body != nil
+	hide := in.auth != nil && !in.auth.passOn
+	if !limit && !hide {
+		return req
+	}
+	out := *req
+	if limit {
+		out.Body = &limitedBody{ReadCloser: req.Body, err: in.errBody, left: in.Body}
+	}
+	if hide {
+		out.Header = without(req.Header, headerAuthorization) // another attempt needs the caller's
+	}
+	return &out
+}
+
+// without is h without a field.
+func without(h http.Header, name string) http.Header {
+	rest := make(http.Header, len(h))
+	for n, values := range h {
+		if n != name {
+			rest[n] = values
+		}
+	}
+	return rest
+}
+
+// Leave ends what Enter began.
+func (g *Gate) Leave() { g.inFlight.Add(-1) }
+
+// InFlight is how many requests are between Enter and Leave.
+func (g *Gate) InFlight() int { return int(g.inFlight.Load()) }

@@ -1,0 +1,88 @@
+package admission
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// limiter is full, but for what has been used of the one before it: a change
+// refills nothing.
+func limiter(old *rate.Limiter, l Limits) *rate.Limiter {
+	if l.RPS <= 0 {
+		return nil
+	}
+	next := rate.NewLimiter(rate.Limit(l.RPS), l.burst())
+	if old != nil {
+		now := time.Now()
+		used := math.Ceil(float64(old.Burst()) - old.TokensAt(now))
+		next.AllowN(now, int(min(max(used, 0), float64(l.burst()))))
+	}
+	return next
+}
+
+// The fields of draft-ietf-httpapi-ratelimit-headers, and the names of our
+// policies in them. A bucket of q requests that is full again after w seconds is
+// told as q in w.
+const (
+	headerPolicy = "Ratelimit-Policy"
+	headerRate   = "Ratelimit"
+	nameTunnel   = `"default"`
+	nameCaller   = `"caller"`
+)
+
+// policy is the value of RateLimit-Policy; nil without a rate.
+func (l Limits) policy() []string {
+	var text []byte
+	add := func(name string, rps float64, burst int) {
+		text = listItem(text, name)
+		text = strconv.AppendInt(append(text, ";q="...), int64(burst), 10)
+		text = strconv.AppendInt(append(text, ";w="...), wholeSeconds(float64(burst)/rps), 10)
+	}
+	if l.RPS > 0 {
+		add(nameTunnel, l.RPS, l.burst())
+	}
+	if l.CallerRPS > 0 {
+		add(nameCaller, l.CallerRPS, secondsWorth(l.CallerRPS))
+	}
+	if text == nil {
+		return nil
+	}
+	return []string{string(text)}
+}
+
+// tell adds both fields to h, beside those of the agent's server.
+func (g *Gate) tell(in *rules, req *http.Request, h http.Header) {
+	var text []byte
+	add := func(name string, left int, full float64) {
+		text = listItem(text, name)
+		text = strconv.AppendInt(append(text, ";r="...), int64(left), 10)
+		text = strconv.AppendInt(append(text, ";t="...), wholeSeconds(full), 10)
+	}
+	if in.rate != nil {
+		burst := float64(in.burst())
+		tokens := min(max(in.rate.TokensAt(time.Now()), 0), burst)
+		add(nameTunnel, int(tokens), (burst-tokens)/in.RPS)
+	}
+	if in.CallerRPS > 0 {
+		left, full := g.guard.rates.left(g.key(callerOf(req), requests), everyOf(in.CallerRPS), secondsWorth(in.CallerRPS))
+		add(nameCaller, left, full.Seconds())
+	}
+	h[headerPolicy] = append(h[headerPolicy], in.policy...)
+	h[headerRate] = append(h[headerRate], string(text))
+}
+
+// listItem begins a member of a List (RFC 9651, section 3.1).
+func listItem(text []byte, name string) []byte {
+	if text != nil {
+		text = append(text, ", "...)
+	}
+	return append(text, name...)
+}
+
+// wholeSeconds rounds up, and keeps to what an Integer may be (RFC 9651, section
+// 3.3.1).
+func wholeSeconds(s float64) int64 { return int64(min(math.Ceil(s), 999_999_999_999_999)) }

@@ -1,0 +1,287 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/getbindu/bindu-edge/internal/control"
+	"github.com/getbindu/bindu-edge/internal/control/api"
+)
+
+// event is one server-sent event, or a comment.
+type event struct {
+	ID, Name, Data string
+	Comment        bool
+}
+
+// follower reads a stream.
+type follower struct {
+	t     *testing.T
+	lines *bufio.Scanner
+	body  io.Closer
+}
+
+// follow opens a stream at the URL with client. headers are pairs.
+func (p *plant) follow(client *http.Client, url string, headers ...string) *follower {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+p.key(control.RoleEdge))
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = resp.Body.Close() })
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+		p.t.Fatalf("stream: %d %v", resp.StatusCode, resp.Header)
+	}
+	return &follower{p.t, bufio.NewScanner(resp.Body), resp.Body}
+}
+
+// serve serves p on a port until the test ends.
+func (p *plant) serve() *httptest.Server {
+	server := httptest.NewServer(p.api)
+	p.t.Cleanup(func() {
+		p.api.Drain() // else Close would wait for the streams
+		server.Close()
+	})
+	return server
+}
+
+// next is the next event; false when the stream has ended.
+func (f *follower) next() (e event, ok bool) {
+	for f.lines.Scan() {
+		name, value, _ := strings.Cut(f.lines.Text(), ":")
+		value = strings.TrimPrefix(value, " ")
+		switch {
+		case f.lines.Text() == "":
+			return e, true
+		case name == "":
+			e.Comment = true
+		case name == "id":
+			e.ID = value
+		case name == "event":
+			e.Name = value
+		case name == "data":
+			e.Data = value
+		}
+	}
+	return event{}, false
+}
+
+func (f *follower) want(when string, want ...event) {
+	f.t.Helper()
+	for _, w := range want {
+		got, ok := f.next()
+		if diff := cmp.Diff(w, got); diff != "" || !ok {
+			f.t.Errorf("%s: still open %v (-want +got):\n%s", when, ok, diff)
+		}
+	}
+}
+
+func hello(id int) event { return event{ID: fmt.Sprint(id), Name: "hello", Data: "{}"} }
+func gap(id int) event   { return event{ID: fmt.Sprint(id), Name: "gap", Data: "{}"} }
+
+func changed(id int, tunnel object, kind, slug, old string) event {
+	data := fmt.Sprintf(`{"tunnel_id":%q,"kind":%q,"slug":%q`, tunnel["tunnel_id"], kind, slug)
+	if old != "" {
+		data += fmt.Sprintf(`,"old_slug":%q`, old)
+	}
+	return event{ID: fmt.Sprint(id), Name: "tunnel", Data: data + "}"}
+}
+
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	server := p.serve()
+	first := p.make1(`"slug":"first"`)
+	f := p.follow(server.Client(), server.URL+"/api/events")
+	f.want("at first", hello(1))
+	second := p.make1(`"slug":"second"`)
+	f.want("created", changed(2, second, "created", "second", ""))
+	for i, row := range []struct {
+		method, path, input string
+		want                event
+	}{
+		{"PATCH", path(first), `{"limits":{"rps":1}}`, changed(3, first, "changed", "first", "")},
+		{"PATCH", path(first), `{"slug":"third","name":"x"}`, changed(4, first, "moved", "third", "first")},
+		{"POST", path(first, "/rotate"), ``, changed(5, first, "rotated", "third", "")},
+		{"POST", path(first, "/revoke"), ``, changed(6, first, "revoked", "third", "")},
+		{"POST", path(first, "/restore"), ``, changed(7, first, "restored", "third", "")},
+		{"DELETE", path(first), ``, changed(8, first, "deleted", "third", "")},
+	} {
+		if a := p.ask(control.RoleOperator, row.method, row.path, row.input); a.status >= 300 {
+			t.Fatalf("%s: %d %s", row.path, a.status, a.body)
+		}
+		f.want(fmt.Sprint("change ", i), row.want)
+	}
+	p.follow(server.Client(), server.URL+"/api/events", "Last-Event-ID", "6").want("resumed", hello(6), changed(7, first, "restored", "third", ""), changed(8, first, "deleted", "third", ""))
+	p.follow(server.Client(), server.URL+"/api/events", "Last-Event-ID", "99").want("after what never was", hello(99), gap(8))
+
+	p.api.Drain()
+	if e, open := f.next(); open {
+		t.Errorf("after the end: %+v", e)
+	}
+	if a := p.ask(control.RoleEdge, "GET", "/api/events", ""); a.status != http.StatusServiceUnavailable {
+		t.Errorf("a new stream after the end: %d %s", a.status, a.body)
+	}
+}
+
+func TestEventsAfterAQuery(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	server := p.serve()
+	made := p.make1(`"slug":"first"`)
+	p.follow(server.Client(), server.URL+"/api/events?after=0").want("resumed", hello(0), changed(1, made, "created", "first", ""))
+}
+
+func TestEventsAreBounded(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, func(o *api.Options) { o.MaxStreams = 1 })
+	server := p.serve()
+	f := p.follow(server.Client(), server.URL+"/api/events")
+	f.want("the first", hello(0))
+	a := p.ask(control.RoleEdge, "GET", "/api/events", "")
+	if got := as[refusal](t, a, http.StatusServiceUnavailable); got.Code != "control_plane_unavailable" || a.header.Get("Retry-After") == "" {
+		t.Errorf("one too many: %s", a.body)
+	}
+}
+
+// A change by another process that shares the database is heard of soon.
+func TestEventsOfOthers(t *testing.T) {
+	t.Parallel()
+	here := newPlant(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	running.Go(func() {
+		if err := here.plane.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	there := plantOn(t, here.kept)
+	server := here.serve()
+	f := here.follow(server.Client(), server.URL+"/api/events")
+	f.want("at first", hello(0))
+	made := there.make1(`"slug":"first"`)
+	f.want("of the other", changed(1, made, "created", "first", ""))
+}
+
+// pipes listens on nothing but memory, so that time can be a test's own.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (l *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+func (l *pipes) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
+func (l *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+
+func (l *pipes) dial(context.Context, string, string) (net.Conn, error) {
+	here, there := net.Pipe()
+	l.conns <- there
+	return here, nil
+}
+
+// inMemory serves p with the timeouts of a real server.
+func inMemory(p *plant) (client *http.Client, end func()) {
+	l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+	server := &http.Server{Handler: p.api, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(l) })
+	transport := &http.Transport{DialContext: l.dial}
+	return &http.Client{Transport: transport}, func() {
+		transport.CloseIdleConnections()
+		_ = server.Close()
+		serving.Wait()
+	}
+}
+
+func TestEventsSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		client, end := inMemory(p)
+		defer end()
+		f := p.follow(client, "http://control/api/events")
+		began := time.Now()
+		f.want("at first", hello(0))
+		for i := range 10 { // longer than any of the server's timeouts
+			f.want("in silence", event{Comment: true})
+			if got, want := time.Since(began), time.Duration(i+1)*15*time.Second; got != want {
+				t.Fatalf("comment %d after %s, want %s", i, got, want)
+			}
+		}
+		made := p.make1(`"slug":"late"`)
+		f.want("after the silence", changed(1, made, "created", "late", ""))
+
+		keys, err := p.plane.Keys(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range keys {
+			if k.Role == control.RoleEdge {
+				if err := p.plane.RevokeKey(t.Context(), k.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if e, open := f.next(); open {
+			t.Errorf("with a revoked key: %+v", e)
+		}
+	})
+}
+
+// A reader that takes nothing is cut after 10 s, and nothing is kept for it.
+func TestEventsCutASlowReader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t, func(o *api.Options) { o.MaxStreams = 1 })
+		l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		server := &http.Server{Handler: p.api}
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = server.Serve(l) })
+		defer serving.Wait()
+		defer func() { _ = server.Close() }()
+		conn, _ := l.dial(t.Context(), "", "")
+		defer func() { _ = conn.Close() }()
+		if _, err := fmt.Fprintf(conn, "GET /api/events HTTP/1.1\r\nHost: control\r\nAuthorization: Bearer %s\r\n\r\n", p.key(control.RoleEdge)); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // it writes into a pipe that nobody reads
+		if a := p.ask(control.RoleEdge, "HEAD", "/api/events", ""); a.status != http.StatusServiceUnavailable {
+			t.Fatalf("its place is free at once: %d", a.status)
+		}
+		time.Sleep(10*time.Second + time.Millisecond) // the bubble's clock
+		synctest.Wait()
+		if a := p.ask(control.RoleEdge, "HEAD", "/api/events", ""); a.status == http.StatusServiceUnavailable {
+			t.Errorf("its place is still taken")
+		}
+	})
+}
