@@ -19,12 +19,14 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/getbindu/bindu-edge/internal/coalesce"
 )
 
 const (
 	// QueueSize is how many bytes may wait to be sent. A PING waits behind
 	// them, so it is small; a writer that finds the queue full waits.
-	QueueSize = 64 << 10
+	QueueSize = coalesce.Size
 
 	// MaxMessage bounds one message of the peer. Messages are read as a stream
 	// and never gathered, so this is a bound on nonsense, not on memory.
@@ -47,15 +49,13 @@ type Conn struct {
 
 	message io.Reader // owned by Read: the rest of the current message, or nil
 
-	mu       sync.Mutex
-	space    sync.Cond // signalled when the queue was taken or the conn ended
-	queue    *[QueueSize]byte
-	queued   int
-	flushing bool  // a flush goroutine is running
-	err      error // why the connection ended, once it has
+	out *coalesce.Writer
 
-	done    chan struct{} // closed after err is set
-	closing atomic.Bool   // somebody closes ws
+	mu   sync.Mutex
+	err  error         // why the connection ended, once it has
+	done chan struct{} // closed after err is set
+
+	closing atomic.Bool // somebody closes ws
 }
 
 // New wraps ws, which belongs to the Conn from then on. The addresses are for
@@ -64,7 +64,7 @@ type Conn struct {
 func New(ws *websocket.Conn, local, remote net.Addr) *Conn {
 	ws.SetReadLimit(MaxMessage)
 	c := &Conn{ws: ws, local: orUnknown(local), remote: orUnknown(remote), done: make(chan struct{})}
-	c.space.L = &c.mu
+	c.out = coalesce.New(c.send, c.closeNow)
 	return c
 }
 
@@ -126,67 +126,23 @@ func (c *Conn) Read(p []byte) (int, error) {
 // Write queues p, waiting while the queue is full. Bytes that it took are sent
 // in order unless the connection ends first.
 func (c *Conn) Write(p []byte) (int, error) {
-	written := 0
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for {
-		for c.err == nil && c.queued == QueueSize {
-			c.space.Wait()
-		}
-		if c.err != nil {
-			return written, &net.OpError{Op: "write", Net: "websocket", Err: c.err}
-		}
-		if c.queue == nil {
-			c.queue = buffers.Get().(*[QueueSize]byte)
-		}
-		n := copy(c.queue[c.queued:], p[written:])
-		c.queued += n
-		written += n
-		if !c.flushing && c.queued > 0 {
-			c.flushing = true
-			go c.flush()
-		}
-		if written == len(p) {
-			return written, nil
-		}
+	n, err := c.out.Write(p)
+	if err != nil {
+		err = &net.OpError{Op: "write", Net: "websocket", Err: err}
 	}
-}
-
-// flush sends what is queued until nothing is left, and then ends: an idle
-// connection holds neither a goroutine nor a buffer for writing. After a Close
-// it still sends the rest, as a TCP socket does.
-func (c *Conn) flush() {
-	ctx := context.Background()
-	c.mu.Lock()
-	for c.queued > 0 {
-		batch, n := c.queue, c.queued
-		c.queue, c.queued = nil, 0
-		c.space.Broadcast()
-		c.mu.Unlock()
-		err := c.send(ctx, batch[:n])
-		buffers.Put(batch)
-		if err != nil {
-			_ = c.end(&net.OpError{Op: "write", Net: "websocket", Err: err})
-		}
-		c.mu.Lock()
-		if err != nil {
-			break
-		}
-	}
-	if c.queue != nil {
-		buffers.Put(c.queue)
-		c.queue, c.queued = nil, 0
-	}
-	c.flushing = false
-	ended := c.err != nil
-	c.mu.Unlock()
-	if ended {
-		c.closeNow()
-	}
+	return n, err
 }
 
 // send sends one message by one system call, if the socket allows.
-func (c *Conn) send(ctx context.Context, message []byte) error {
+func (c *Conn) send(message []byte) error {
+	if err := c.sendMessage(message); err != nil {
+		return c.end(&net.OpError{Op: "write", Net: "websocket", Err: err})
+	}
+	return nil
+}
+
+func (c *Conn) sendMessage(message []byte) error {
+	ctx := context.Background()
 	if c.socket == nil {
 		return c.ws.Write(ctx, websocket.MessageBinary, message)
 	}
@@ -198,8 +154,6 @@ func (c *Conn) send(ctx context.Context, message []byte) error {
 	return err
 }
 
-var buffers = sync.Pool{New: func() any { return new([QueueSize]byte) }}
-
 // end records the first reason why the connection ended and returns it.
 func (c *Conn) end(reason error) error {
 	c.mu.Lock()
@@ -207,7 +161,7 @@ func (c *Conn) end(reason error) error {
 	if c.err == nil {
 		c.err = reason
 		close(c.done)
-		c.space.Broadcast()
+		c.out.End(reason)
 	}
 	return c.err
 }
@@ -217,11 +171,8 @@ func (c *Conn) end(reason error) error {
 // at most Linger, and then blocked reads return; the peer gets no close message.
 func (c *Conn) Close() error {
 	_ = c.end(net.ErrClosed)
-	c.mu.Lock()
-	flushing := c.flushing
-	c.mu.Unlock()
-	if flushing {
-		time.AfterFunc(Linger, c.closeNow) // flush calls closeNow too, usually sooner
+	if c.out.End(net.ErrClosed) {
+		time.AfterFunc(Linger, c.closeNow) // usually called sooner, when all is sent
 		return nil
 	}
 	c.closeNow()

@@ -232,18 +232,3 @@ func TestAddressesAreNeverNil(t *testing.T) {
 		t.Fatal("net/http prints these")
 	}
 }
-
-func TestAnIdleConnHoldsNoBuffer(t *testing.T) {
-	c, peer := pair(t)
-	if _, err := c.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := peer.Read(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for held := true; held; {
-		c.mu.Lock()
-		held = c.queue != nil || c.flushing
-		c.mu.Unlock()
-	}
-}

@@ -59,7 +59,7 @@ var imports = []mayImport{
 		"an upgraded stream, used on both sides: it is part of the agent's library"},
 	{"internal/gather", nil, "when an answer is flushed, used on both sides: it is part of the agent's library"},
 	{"internal/coalesce", nil, "bytes on their way, used below everything that streams"},
-	{"internal/wsconn", []string{"internal/wire"},
+	{"internal/wsconn", []string{"internal/coalesce", "internal/wire"},
 		"a connection of bytes, used on both sides: it knows nothing of tunnels"},
 
 	{"internal/registry", words, "the family's words are below its members"},
