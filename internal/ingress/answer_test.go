@@ -73,6 +73,7 @@ func TestEndedAnswersAreLogged(t *testing.T) {
 	}{
 		{"unread", "", fault.ErrUnread, "unread"},
 		{"cut at the limit", "5", errors.New("reset"), "response_too_large"},
+		{"broken off", "", errors.New("reset"), "answer_broken"},
 		{"broken off before the limit", "6", errors.New("reset"), ""},
 		{"a limit that is none", "many", errors.New("reset"), ""},
 	} {

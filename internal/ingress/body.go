@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"context"
 	"errors"
 	"io"
 	"mime"
@@ -220,6 +221,9 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		b.exchange.outcome, b.exchange.err = "response_too_large", err
 	case errors.Is(err, fault.ErrUnread):
 		b.exchange.outcome, b.exchange.err = "unread", err
+	case !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
+		// Else it is the caller, or a clock, and they say so themselves.
+		b.exchange.outcome, b.exchange.err = "answer_broken", err
 	}
 	return n, err
 }
