@@ -30,6 +30,7 @@ func All() []Scenario {
 		{"events", "server-sent events: delay added to each", events},
 		{"idle", "2,000 idle agents: memory of the edge", idle},
 		{"silent", "200 callers that read nothing: others' latency, and memory", silent},
+		{"pods", "a request across pods against one on the same pod, by each carrier: CPU", pods},
 		{"control", "control plane: resolve and validate on 64 connections, pages of 100,000 tunnels", control},
 	}
 }

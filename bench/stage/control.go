@@ -23,7 +23,7 @@ func (s *Stage) Control(ctx context.Context, env ...string) (*Control, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := exec.CommandContext(ctx, binary, "control", "--new-key").Output()
+	key, err := exec.CommandContext(ctx, binary, "key", "generate").Output()
 	if err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}

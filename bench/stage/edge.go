@@ -48,6 +48,7 @@ func (s *Stage) Edge(ctx context.Context, inspect bool, env ...string) (*Edge, e
 type Agent struct {
 	*Process
 	URL     string // of its tunnel, without a slash at the end
+	edge    string // host:port of its pod
 	inspect string
 }
 
@@ -70,7 +71,7 @@ func (s *Stage) Agent(ctx context.Context, e *Edge, target, protocol string, ins
 	if !ok {
 		return nil, fmt.Errorf("the agent's public URL is %s", public)
 	}
-	return &Agent{Process: p, URL: "http://" + e.Addr + "/local_tunnel/" + strings.TrimSuffix(path, "/"), inspect: probe}, nil
+	return &Agent{Process: p, URL: "http://" + e.Addr + "/local_tunnel/" + strings.TrimSuffix(path, "/"), edge: e.Addr, inspect: probe}, nil
 }
 
 // Crowd starts n raw agents that speak protocol and hold their links idle, from

@@ -9,8 +9,11 @@ package coalesce
 import "sync"
 
 // Size is how many bytes may wait to be sent. A PING of the protocol above waits
-// behind them, so it is small; a writer that finds the queue full waits.
-const Size = 64 << 10
+// behind them, so it is small; a writer that finds the queue full waits. With
+// what goes around it (a WebSocket header, say) it fits one segment of a loopback
+// interface, of 64 KiB: the kernel drops the small rest of a larger one when the
+// receiver is short of room, and then waits 200 ms to send it again.
+const Size = 60 << 10
 
 // Writer gathers writes. Make it with New. All methods may be called
 // concurrently.

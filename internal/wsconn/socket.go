@@ -13,7 +13,7 @@ const (
 	readSize = 16 << 10
 	// holdSize is how much a Socket gathers: one message of a full queue, masked
 	// and with its header.
-	holdSize = QueueSize + 1<<10
+	holdSize = 65 << 10
 	// straight is the size above which a write is cheaper than a copy. The
 	// WebSocket library masks in pieces of 4 KiB, which are not above it.
 	straight = 4 << 10
