@@ -11,7 +11,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/gather"
@@ -82,7 +81,7 @@ func Local(target string, o LocalOptions) (http.Handler, error) {
 			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: wire.MaxLocalHeader / 2, // the guard counts 32 bytes more a field
 		},
-		BufferPool:   copyBuffers{},
+		BufferPool:   gather.Buffers{},
 		ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 		ErrorHandler: l.failed,
 	}
@@ -245,11 +244,3 @@ func Reachable(ctx context.Context, address string) error {
 func IsUnreachable(h http.Header) bool {
 	return h.Get(wire.HeaderAgentError) == wire.AgentErrorLocalUnreachable
 }
-
-// copyBuffers recycles the buffers that bodies are copied through.
-type copyBuffers struct{}
-
-var bufferPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
-func (copyBuffers) Get() []byte  { return bufferPool.Get().(*[32 << 10]byte)[:] }
-func (copyBuffers) Put(b []byte) { bufferPool.Put((*[32 << 10]byte)(b)) }

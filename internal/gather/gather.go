@@ -103,3 +103,17 @@ func (b *Body) late() {
 		b.flush()
 	}
 }
+
+// Buffers recycles the buffers that bodies are copied through. It is an
+// httputil.BufferPool.
+type Buffers struct{}
+
+const bufferSize = 32 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// Get returns a buffer of 32 KiB.
+func (Buffers) Get() []byte { return buffers.Get().(*[bufferSize]byte)[:] }
+
+// Put takes back what Get has returned.
+func (Buffers) Put(b []byte) { buffers.Put((*[bufferSize]byte)(b)) }

@@ -175,8 +175,8 @@ func (b *body) settle() {
 // together with the answer, and common clients then look at the reset alone.
 func (b *body) drain(control *http.ResponseController) {
 	_ = control.Flush()
-	buffer := copyBuffers{}.Get()
-	defer copyBuffers{}.Put(buffer)
+	buffer := gather.Buffers{}.Get()
+	defer gather.Buffers{}.Put(buffer)
 	for end := time.Now().Add(lingerUpload); time.Now().Before(end); {
 		_ = control.SetReadDeadline(time.Now().Add(lingerSilence))
 		if _, err := b.ReadCloser.Read(buffer); err != nil {
@@ -249,11 +249,3 @@ func isSilentStream(res *http.Response) bool {
 	}
 	return true
 }
-
-// copyBuffers recycles the buffers that bodies are copied through.
-type copyBuffers struct{}
-
-var bufferPool = sync.Pool{New: func() any { return new([32 << 10]byte) }}
-
-func (copyBuffers) Get() []byte  { return bufferPool.Get().(*[32 << 10]byte)[:] }
-func (copyBuffers) Put(b []byte) { bufferPool.Put((*[32 << 10]byte)(b)) }

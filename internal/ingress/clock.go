@@ -258,7 +258,7 @@ func (w *response) unblock() {
 		_ = (*conn).Close()
 		return
 	}
-	if w.wroteHeader.Load() || w.interim.busy() {
+	if w.wroteHeader.Load() || w.interim.Busy() {
 		// Not every connection knows deadlines; what writes to one that does not
 		// never blocks.
 		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))

@@ -253,7 +253,7 @@ func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.Ro
 	if x.body != nil {
 		x.body.clock = w.clock
 		if x.body.http1 != nil && expectsContinue(r) {
-			x.body.first = func() { w.interim.goAhead(w) }
+			x.body.first = func() { w.goAhead() }
 		}
 		in.Body = x.body
 	}
@@ -269,7 +269,7 @@ func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.Ro
 			h.requestHeader(pr.Out, pr.In, x)
 		},
 		Transport:      way,
-		BufferPool:     copyBuffers{},
+		BufferPool:     gather.Buffers{},
 		ErrorLog:       h.proxied,
 		ModifyResponse: func(res *http.Response) error { return h.answer(w, r, res, x) },
 		ErrorHandler:   func(_ http.ResponseWriter, _ *http.Request, err error) { h.fail(w, r, x, err) },

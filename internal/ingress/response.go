@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/getbindu/bindu-edge/internal/interim"
 )
 
 // response is the caller's ResponseWriter with what we want to know of it:
@@ -19,9 +21,10 @@ type response struct {
 	upload *body // nil = none
 
 	header  http.Header // of the final answer, until it is written; nil = empty
-	interim interim
-	empty   bool // no body follows
-	prompt  bool // each write is flushed, see gather.Body
+	interim interim.Answers
+	early   earlyWriter // where they go
+	empty   bool        // no body follows
+	prompt  bool        // each write is flushed, see gather.Body
 
 	wroteHeader atomic.Bool
 	status      int
@@ -40,8 +43,13 @@ type response struct {
 // ended an upgraded stream.
 const lingerHalfClosed = 5 * time.Second
 
-func newResponse(w http.ResponseWriter, r *http.Request, upload *body) *response {
-	return &response{ResponseWriter: w, upload: upload, interim: interim{allowed: r.ProtoAtLeast(1, 1)}}
+func newResponse(rw http.ResponseWriter, r *http.Request, upload *body) *response {
+	w := &response{ResponseWriter: rw, upload: upload}
+	w.early = earlyWriter{ResponseWriter: rw, of: w}
+	if !r.ProtoAtLeast(1, 1) {
+		w.interim.End() // HTTP/1.0 knows none
+	}
+	return w
 }
 
 // Header is the response's own until it is written, because interim answers
@@ -59,8 +67,8 @@ func (w *response) Header() http.Header {
 
 func (w *response) WriteHeader(status int) {
 	if status < 200 && status != http.StatusSwitchingProtocols {
-		if status != http.StatusContinue { // see interim.goAhead
-			w.interim.pass(w, status, w.header)
+		if status != http.StatusContinue { // see goAhead
+			w.interim.Pass(&w.early, status, w.header)
 		}
 		return
 	}
@@ -75,9 +83,29 @@ func (w *response) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// goAhead tells the caller to send the body that it has announced by "Expect:
+// 100-continue". The server would do so by itself, but not in order with other
+// interim answers.
+func (w *response) goAhead() {
+	w.interim.Pass(&w.early, http.StatusContinue, nil)
+	w.interim.Wait()
+}
+
+// earlyWriter writes interim answers, under the eyes of the clock.
+type earlyWriter struct {
+	http.ResponseWriter
+	of *response
+}
+
+func (w *earlyWriter) WriteHeader(status int) {
+	w.of.clock.writing()
+	w.ResponseWriter.WriteHeader(status)
+	w.of.clock.wrote()
+}
+
 // begin makes the header the one that the server sends.
 func (w *response) begin(status int) {
-	w.interim.end()
+	w.interim.End()
 	header := w.ResponseWriter.Header()
 	maps.Copy(header, w.header)
 	if _, told := header["Content-Type"]; !told {
@@ -210,7 +238,7 @@ func (w *response) keepAlive() {
 
 // finish keeps anything from being written after the handler is done.
 func (w *response) finish() {
-	w.interim.end()
+	w.interim.End()
 	if w.events {
 		w.mu.Lock()
 		defer w.mu.Unlock()

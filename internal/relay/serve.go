@@ -11,9 +11,10 @@ import (
 	"net/textproto"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/gather"
+	"github.com/getbindu/bindu-edge/internal/interim"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
@@ -30,10 +31,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	req := s.request(r)
-	early := &interim{to: w}
-	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{Got1xxResponse: early.pass}))
+	var early interim.Answers
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
+			if status != http.StatusContinue && status != http.StatusSwitchingProtocols { // our server says 100 when the body is read
+				early.Pass(w, status, http.Header(header))
+			}
+			return nil
+		},
+	}))
 	res, err := s.opts.Links.Here(id).RoundTrip(req)
-	early.end()
+	early.End()
 	if err != nil {
 		if r.Context().Err() != nil {
 			panic(http.ErrAbortHandler) // nobody is there to answer
@@ -128,26 +136,21 @@ func guessNothing(h http.Header) {
 	}
 }
 
-// carry copies body, flushing whatever came before it waits for more. The header
-// goes with the first bytes when those come at once, and the end of a body of
-// known length needs no flush: the end of the stream brings it.
-func carry(w http.ResponseWriter, body io.Reader, length int64) error {
-	buffer := buffers.Get().(*[copySize]byte)
-	defer buffers.Put(buffer)
-	out := &flusher{control: http.NewResponseController(w)}
-	defer out.stop()
-	out.soon()
-	var done int64
+// carry copies body, flushing whatever came before it waits for more. The end of
+// a body of known length needs no flush: the end of the stream brings it.
+func carry(w http.ResponseWriter, body io.ReadCloser, length int64) error {
+	control := http.NewResponseController(w)
+	from := gather.New(body, length, func() { _ = control.Flush() }) // an error meets the next write
+	buffer := gather.Buffers{}.Get()
+	defer gather.Buffers{}.Put(buffer)
 	for {
-		n, err := body.Read(buffer[:])
-		out.stop()
+		n, err := from.Read(buffer)
 		if n > 0 {
-			done += int64(n)
 			if _, err := w.Write(buffer[:n]); err != nil {
 				return err
 			}
-			if done != length && err == nil {
-				if err := out.control.Flush(); err != nil {
+			if from.Prompt() {
+				if err := control.Flush(); err != nil {
 					return err
 				}
 			}
@@ -160,42 +163,6 @@ func carry(w http.ResponseWriter, body io.Reader, length int64) error {
 		}
 	}
 }
-
-// headerPause is how long a header waits for the first bytes of its body.
-const headerPause = time.Millisecond
-
-// flusher flushes a header whose body is late.
-type flusher struct {
-	control *http.ResponseController
-	timer   *time.Timer
-	mu      sync.Mutex
-	stopped bool
-}
-
-func (f *flusher) soon() {
-	f.timer = time.AfterFunc(headerPause, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if !f.stopped {
-			_ = f.control.Flush() // an error meets the next write
-		}
-	})
-}
-
-// stop returns when nothing is being flushed, and nothing will be.
-func (f *flusher) stop() {
-	if f.timer == nil {
-		return
-	}
-	f.timer.Stop()
-	f.mu.Lock()
-	f.stopped, f.timer = true, nil
-	f.mu.Unlock()
-}
-
-const copySize = 32 << 10
-
-var buffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 
 // upgraded carries an upgraded connection on: a 200 with the marker, the caller's
 // bytes in the request's body and the agent's in the answer's.
@@ -253,38 +220,4 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
-}
-
-// interim passes on 1xx answers, which come from the library's own goroutine,
-// until the final one.
-type interim struct {
-	to   http.ResponseWriter
-	mu   sync.Mutex
-	over bool
-}
-
-func (i *interim) pass(status int, header textproto.MIMEHeader) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.over || status == http.StatusContinue || status == http.StatusSwitchingProtocols {
-		return nil // our server says 100 itself when the body is read
-	}
-	h := i.to.Header()
-	for name, values := range header {
-		if !strings.HasPrefix(name, hopPrefix) {
-			h[name] = values
-		}
-	}
-	if _, set := h["Content-Length"]; !set {
-		h["Content-Length"] = nil // makes the server copy the map, see agent's headerGuard
-	}
-	i.to.WriteHeader(status)
-	clear(h)
-	return nil
-}
-
-func (i *interim) end() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.over = true
 }
