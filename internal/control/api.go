@@ -121,7 +121,7 @@ func (p *Plane) validate(w http.ResponseWriter, r *http.Request) error {
 		Valid: status == tunnel.StatusActive, Tunnel: t.ID, Status: status,
 		ExpiresAt: until.UTC().Format(time.RFC3339), Slug: t.Slug,
 	}
-	if t.Limits != (Limits{}) {
+	if !t.Limits.IsZero() {
 		answer.Limits = &t.Limits
 	}
 	if t.Auth.Kind != AuthNone {

@@ -29,6 +29,12 @@ func make1(t *testing.T, p *control.Plane, c control.Create) (control.Tunnel, st
 func TestFieldsAreChecked(t *testing.T) {
 	p, _ := newPlane(t)
 	made, _ := make1(t, p, control.Create{})
+	methods := func(n int) (list []string) {
+		for i := range n {
+			list = append(list, string([]rune{'A' + rune(i/26), 'A' + rune(i%26)}))
+		}
+		return list
+	}
 	number, whole, bytes := func(n float64) *float64 { return &n }, func(n int) *int { return &n }, func(n int64) *int64 { return &n }
 	prefixes := func(texts ...string) (list []netip.Prefix) {
 		for _, text := range texts {
@@ -73,6 +79,16 @@ func TestFieldsAreChecked(t *testing.T) {
 		{"limits.body_bytes", control.Create{Limits: control.Limits{BodyBytes: bytes(-1)}}},
 		{"limits.caller_rps", control.Create{Limits: control.Limits{CallerRPS: number(math.NaN())}}},
 		{"limits.response_bytes", control.Create{Limits: control.Limits{ResponseBytes: bytes(-1)}}},
+		{"", control.Create{Limits: control.Limits{Methods: []string{"GET", "M-SEARCH"}}}},
+		{"", control.Create{Limits: control.Limits{Methods: methods(control.MaxMethods)}}},
+		{"limits.methods", control.Create{Limits: control.Limits{Methods: methods(control.MaxMethods + 1)}}},
+		{"limits.methods", control.Create{Limits: control.Limits{Methods: []string{}}}},
+		{"limits.methods[1]", control.Create{Limits: control.Limits{Methods: []string{"GET", "GET"}}}},
+		{"limits.methods[0]", control.Create{Limits: control.Limits{Methods: []string{"get"}}}},
+		{"limits.methods[0]", control.Create{Limits: control.Limits{Methods: []string{"GET\r\n"}}}},
+		{"limits.methods[0]", control.Create{Limits: control.Limits{Methods: []string{""}}}},
+		{"limits.methods[0]", control.Create{Limits: control.Limits{Methods: []string{"CONNECT"}}}},
+		{"limits.methods[0]", control.Create{Limits: control.Limits{Methods: []string{strings.Repeat("A", 33)}}}},
 		{"auth.pass_on", control.Create{Auth: control.Auth{PassOn: true}}},
 		{"", control.Create{CIDRs: control.CIDRs{Allow: prefixes("0.0.0.0/0", "::1/128")}}},
 		{"cidrs.allow[1]", control.Create{CIDRs: control.CIDRs{Allow: prefixes("10.0.0.0/8", "10.0.0.1/8")}}},

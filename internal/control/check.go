@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -35,6 +36,8 @@ const (
 	MaxNameLength = 100 // characters
 	MaxCIDRs      = 64  // in each list
 	MaxRate       = 1_000_000
+	MaxMethods    = 32
+	maxMethod     = 32  // bytes
 	maxText       = 256 // bytes, of a search or of something that a pod reports
 )
 
@@ -114,8 +117,29 @@ func (l Limits) check() error {
 	case l.ResponseBytes != nil && (*l.ResponseBytes < 0 || *l.ResponseBytes > math.MaxInt64/2):
 		return invalid("limits.response_bytes", "must be 0 to %d bytes", int64(math.MaxInt64/2))
 	default:
-		return nil
+		return checkMethods(l.Methods)
 	}
+}
+
+// checkMethods wants names as an edge takes them: it reads none of a tunnel whose
+// list it does not understand. An empty list, which would let in nobody or all, is
+// neither.
+func checkMethods(methods []string) error {
+	if methods != nil && len(methods) == 0 || len(methods) > MaxMethods {
+		return invalid("limits.methods", "must be 1 to %d, or null for those that the edge lets in", MaxMethods)
+	}
+	for i, m := range methods {
+		field := fmt.Sprintf("limits.methods[%d]", i)
+		switch {
+		case m == "" || len(m) > maxMethod || strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "":
+			return invalid(field, "must be a method such as GET, in capitals, of at most %d", maxMethod)
+		case m == "CONNECT":
+			return invalid(field, "can't be CONNECT: an edge is no proxy for other hosts")
+		case slices.Contains(methods[:i], m):
+			return invalid(field, "is there twice")
+		}
+	}
+	return nil
 }
 
 func (c CIDRs) check() error {

@@ -121,12 +121,13 @@ func (p *Plane) Run(ctx context.Context) error {
 
 func (p *Plane) prune(ctx context.Context) error {
 	now := time.Now()
-	return p.update(ctx, func(ctx context.Context, tx Tx) error {
+	err := p.update(ctx, func(ctx context.Context, tx Tx) error {
 		return tx.Prune(ctx, Horizon{
 			Tunnels: now.Add(-HoldBack), Audit: now.Add(-AuditLife), Records: now.Add(-RecordLife),
-			Events: now.Add(-EventLife), KeepEvents: MaxEvents, Pods: now.Add(-PodLife), Now: now,
+			Events: now.Add(-EventLife), KeepEvents: MaxEvents, Pods: now.Add(-PodLife), Moments: now.Add(-MomentLife), Now: now,
 		})
 	})
+	return errors.Join(err, p.dropCounts(ctx, now.Add(-CountLife)))
 }
 
 // Ping reports whether the store answers.

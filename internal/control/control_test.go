@@ -3,6 +3,7 @@ package control_test
 import (
 	"encoding/hex"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -122,10 +123,7 @@ func TestMistypedTokensAreTold(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		token := []byte(control.NewToken())
 		i := rapid.IntRange(0, len(token)-1).Draw(t, "place")
-		b := rapid.Byte().Draw(t, "byte")
-		if token[i] == b {
-			t.Skip("not a change")
-		}
+		b := token[i] + rapid.ByteMin(1).Draw(t, "by") // another one, whichever it was
 		good := string(token)
 		token[i] = b
 		if control.CheckToken(string(token)) == nil {
@@ -157,5 +155,28 @@ func TestCheckTokenRefuses(t *testing.T) {
 func TestZeroDigestOpensForNobody(t *testing.T) {
 	if (control.Digest{}).Opens("") {
 		t.Error("the zero digest is opened by the empty token")
+	}
+}
+
+// A limit of any kind is one: what IsZero forgot would not be kept, nor told to
+// edges.
+func TestLimitsAreZero(t *testing.T) {
+	t.Parallel()
+	var limits control.Limits
+	if !limits.IsZero() {
+		t.Error("no limits are not zero")
+	}
+	v := reflect.ValueOf(&limits).Elem()
+	for i := range v.NumField() {
+		limits = control.Limits{}
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Pointer:
+			f.Set(reflect.New(f.Type().Elem()))
+		default:
+			f.Set(reflect.MakeSlice(f.Type(), 1, 1))
+		}
+		if limits.IsZero() {
+			t.Errorf("%s alone is zero", v.Type().Field(i).Name)
+		}
 	}
 }

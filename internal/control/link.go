@@ -48,7 +48,7 @@ type Link struct {
 	Protocol string    // "h2" or "json"
 	Agent    string    // its version
 
-	LastError   string // why the last one ended or was refused
+	LastError   string // why the last one was refused or ended, but for normal ends
 	LastErrorAt time.Time
 	ReportedAt  time.Time // when the pod was last heard of; zero = never
 }
@@ -72,7 +72,8 @@ type LinkReport struct {
 	At       time.Time // by the pod's clock; zero or in the future = now
 	Protocol string    // of an opened one
 	Agent    string    // of an opened one
-	Error    string    // of a closed or refused one; empty = no error
+	Error    string    // why it was closed or refused; empty = nobody saw it
+	Normal   bool      // closed as links are when all is well: Error is the reason, and no error
 }
 
 // ReportKind says what a pod saw.
@@ -93,6 +94,7 @@ const (
 type Report struct {
 	Pod         tunnel.PodID
 	Links       []LinkReport
+	Counts      []Count
 	Full        bool
 	After, UpTo tunnel.ID
 }
@@ -126,7 +128,9 @@ func (p *Plane) Report(ctx context.Context, r Report) error {
 		todo = append(todo, report)
 	}
 	for _, l := range before { // no longer held, and nobody saw it close
-		todo = append(todo, LinkReport{Tunnel: l.Tunnel, Session: l.Session, Kind: LinkClosed, At: now})
+		todo = append(todo, LinkReport{
+			Tunnel: l.Tunnel, Session: l.Session, Kind: LinkClosed, At: now, Protocol: l.Protocol, Agent: l.Agent,
+		})
 	}
 	for batch := range slices.Chunk(todo, reportBatch) {
 		err := p.update(ctx, func(ctx context.Context, tx Tx) error {
@@ -135,11 +139,14 @@ func (p *Plane) Report(ctx context.Context, r Report) error {
 					return err
 				}
 			}
-			return nil
+			return p.keepHistory(ctx, tx, r.Pod, batch, now)
 		})
 		if err != nil {
 			return fmt.Errorf("report links: %w", err)
 		}
+	}
+	if err := p.keepCounts(ctx, r.Pod, r.Counts, now); err != nil {
+		return fmt.Errorf("report counts: %w", err)
 	}
 	return nil
 }
@@ -215,15 +222,21 @@ func (r Report) check() error {
 			return invalid(fmt.Sprintf("links[%d].tunnel_id", i), "must be after %q and up to %q, as this report says", r.After, r.UpTo)
 		}
 	}
-	return nil
+	return checkCounts(r.Counts)
+}
+
+// when is r's moment by our clock, as far as we can tell.
+func (r LinkReport) when(now time.Time) time.Time {
+	at := precise(r.At)
+	if r.At.IsZero() || at.After(now) {
+		return now
+	}
+	return at
 }
 
 // keepLink applies one report to what is known of its tunnel.
 func (p *Plane) keepLink(ctx context.Context, tx Tx, pod tunnel.PodID, r LinkReport, now time.Time) error {
-	at := precise(r.At)
-	if r.At.IsZero() || at.After(now) {
-		at = now
-	}
+	at := r.when(now)
 	l, err := tx.Link(ctx, r.Tunnel)
 	if err != nil && !errors.Is(err, ErrMissing) {
 		return err
@@ -246,7 +259,7 @@ func (p *Plane) keepLink(ctx context.Context, tx Tx, pod tunnel.PodID, r LinkRep
 		}
 		l.State, l.Since = LinkOffline, at
 	}
-	if r.Error != "" {
+	if r.Error != "" && !r.Normal {
 		l.LastError, l.LastErrorAt = clip(r.Error), at
 	}
 	return tx.PutLink(ctx, l)

@@ -171,3 +171,37 @@ func TestAwayIs503(t *testing.T) {
 		}
 	}
 }
+
+// A link that ended as links do leaves the last error as it was.
+func TestNormalEndIsNoError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := newPlane(t)
+		make1(t, p, control.Create{ID: "a"})
+		for _, row := range []struct {
+			reason string
+			normal bool
+			want   string
+		}{
+			{"agent_left", true, ""},
+			{"lost", false, "lost"},
+			{"replaced", true, "lost"},
+			{"heartbeat_lost", false, "heartbeat_lost"},
+		} {
+			err := p.Report(t.Context(), control.Report{Pod: "p1", Links: []control.LinkReport{
+				{Tunnel: "a", Session: row.reason, Kind: control.LinkOpened},
+				{Tunnel: "a", Session: row.reason, Kind: control.LinkClosed, Error: row.reason, Normal: row.normal},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown, err := p.ShowTunnel(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l := shown.Link; l.State != control.LinkOffline || l.LastError != row.want {
+				t.Errorf("after %s the link is %s, last error %q, want %q", row.reason, l.State, l.LastError, row.want)
+			}
+		}
+	})
+}

@@ -54,6 +54,16 @@ type Journal interface {
 	EventRange(ctx context.Context) (oldest, newest int64, err error)
 }
 
+// Past tells what pods have reported of a tunnel. Of one that is not there, that
+// is nothing.
+type Past interface {
+	// Counts gives the minutes from one to another that were counted, both
+	// included, oldest first, the pods' counts added up.
+	Counts(ctx context.Context, id tunnel.ID, from, to time.Time) ([]Minute, error)
+	// Moments gives the newest so many, newest first.
+	Moments(ctx context.Context, id tunnel.ID, limit int) ([]Moment, error)
+}
+
 // KeyReader finds API keys; ErrMissing when there is none.
 type KeyReader interface {
 	KeyByDigest(ctx context.Context, d Digest) (Key, error)
@@ -68,6 +78,7 @@ type Store interface {
 	Reader
 	Lister
 	Journal
+	Past
 	KeyReader
 	PodLister
 
@@ -89,6 +100,8 @@ type Tx interface {
 	SlugTable
 	JournalTable
 	LinkTable
+	MomentTable
+	CountTable
 	RecordTable
 
 	PutKey(ctx context.Context, k Key) error // inserts, or replaces the one with its ID
@@ -102,7 +115,7 @@ type Tx interface {
 type TunnelTable interface {
 	Insert(ctx context.Context, t Tunnel) error
 	Replace(ctx context.Context, t Tunnel) error
-	Remove(ctx context.Context, id tunnel.ID) error // with its link
+	Remove(ctx context.Context, id tunnel.ID) error // with all that pods reported of it
 }
 
 // SlugTable keeps slugs that a living tunnel gave up; ErrMissing for others.
@@ -135,6 +148,25 @@ type LinkTable interface {
 	PodHeard(ctx context.Context, pod tunnel.PodID) (time.Time, error) // ErrMissing
 }
 
+// MomentTable keeps what happened to links. Of a tunnel it keeps the newest
+// MaxMoments.
+type MomentTable interface {
+	// AppendMoments ignores moments of tunnels that are not kept, and of a link,
+	// if its session has a name, the second of a kind.
+	AppendMoments(ctx context.Context, moments []LinkMoment) error
+}
+
+// CountTable keeps counts of requests by pod, tunnel and minute.
+type CountTable interface {
+	// PutCounts replaces counts that have fewer requests. It ignores those of
+	// tunnels that are not kept, and of a tunnel's minute all pods but the first
+	// MaxCountPods. No two of counts may be of the same tunnel and minute.
+	PutCounts(ctx context.Context, pod tunnel.PodID, counts []Count) error
+	// DropCounts removes as many as limit of minutes before one, and gives how
+	// many there were.
+	DropCounts(ctx context.Context, before time.Time, limit int) (int64, error)
+}
+
 // RecordTable keeps answers for their Idempotency-Keys.
 type RecordTable interface {
 	Record(ctx context.Context, id Digest) (Record, error) // ErrMissing
@@ -159,4 +191,5 @@ type Horizon struct {
 	KeepEvents int64 // the newest so many at most
 	Records    time.Time
 	Pods       time.Time
+	Moments    time.Time
 }

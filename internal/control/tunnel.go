@@ -2,6 +2,7 @@ package control
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"time"
 
@@ -39,7 +40,14 @@ type Limits struct {
 
 	CallerRPS     *float64 `json:"caller_rps,omitempty"`     // requests a second from one address
 	ResponseBytes *int64   `json:"response_bytes,omitempty"` // of one answer's body
+
+	// Methods are those that callers may use, of those that the pod's door lets in.
+	Methods []string `json:"methods,omitempty"`
 }
+
+// IsZero reports whether everything is left to the pod's settings. It looks at
+// all fields: one that it forgot would be a limit that is not kept.
+func (l Limits) IsZero() bool { return reflect.ValueOf(l).IsZero() }
 
 // CIDRs say from which addresses a caller may come. Deny wins over Allow; an
 // empty Allow lets everybody in who is not denied.
@@ -82,7 +90,7 @@ func (t Tunnel) Opens(token string, now time.Time) (until time.Time, ok bool) {
 // clone shares nothing that can be changed with t.
 func (t Tunnel) clone() Tunnel {
 	l := t.Limits
-	t.Limits = Limits{clone(l.RPS), clone(l.Burst), clone(l.InFlight), clone(l.BodyBytes), clone(l.CallerRPS), clone(l.ResponseBytes)}
+	t.Limits = Limits{clone(l.RPS), clone(l.Burst), clone(l.InFlight), clone(l.BodyBytes), clone(l.CallerRPS), clone(l.ResponseBytes), slices.Clone(l.Methods)}
 	t.Auth.Credentials = slices.Clone(t.Auth.Credentials)
 	t.CIDRs = CIDRs{slices.Clone(t.CIDRs.Allow), slices.Clone(t.CIDRs.Deny)}
 	return t

@@ -25,21 +25,30 @@ const maxRetry = 30 * time.Second
 type AgentsOptions struct {
 	Address     func(*http.Request) netip.Addr // where a request comes from
 	ConnectRate int                            // connects of an address in a second; 0 = no limit
+	// Refusals is asked once for each limit, by name, and returns what counts a
+	// refusal by it; nil = nobody counts.
+	Refusals func(limit string) (refused func())
 }
 
 // Agents counts those who open tunnels. Make it with NewAgents.
 type Agents struct {
 	address  func(*http.Request) netip.Addr
-	failures *table
-	connects *table // nil = no limit
+	failures *Table
+	connects *Table // nil = no limit
 	delayed  chan struct{}
+
+	tooManyConnects, tooManyFailures func() // count refusals
 }
 
 // NewAgents makes Agents.
 func NewAgents(o AgentsOptions) *Agents {
-	a := &Agents{address: o.Address, failures: newTable(RefuseAfter, time.Minute), delayed: make(chan struct{}, maxDelayed)}
+	a := &Agents{address: o.Address, failures: NewTable(RefuseAfter, time.Minute), delayed: make(chan struct{}, maxDelayed)}
+	if o.Refusals == nil {
+		o.Refusals = func(string) func() { return func() {} }
+	}
+	a.tooManyConnects, a.tooManyFailures = o.Refusals("connects"), o.Refusals("failed_auth")
 	if o.ConnectRate > 0 {
-		a.connects = newTable(o.ConnectRate+1, time.Second)
+		a.connects = NewTable(o.ConnectRate+1, time.Second)
 	}
 	return a
 }
@@ -47,22 +56,24 @@ func NewAgents(o AgentsOptions) *Agents {
 // Check counts a connect, and refuses it with a *fault.Error when its address
 // connects too often or has failed too often.
 func (a *Agents) Check(r *http.Request) error {
-	if a.connects == nil && a.failures.calm() {
+	if a.connects == nil && a.failures.Calm() {
 		return nil
 	}
 	addr := a.address(r)
 	if a.connects != nil {
-		if n := a.connects.add(addr); n >= a.connects.limit {
+		if n := a.connects.Add(addr); n >= a.connects.limit {
+			a.tooManyConnects()
 			return &fault.Error{
 				Code: fault.RateLimited, Detail: "Too many agents connect from this address at once.",
 				RetryAfter: a.spread(n),
 			}
 		}
 	}
-	n, left := a.failures.count(addr)
+	n, left := a.failures.Count(addr)
 	if n < RefuseAfter {
 		return nil
 	}
+	a.tooManyFailures()
 	return &fault.Error{
 		Code: fault.RateLimited, Detail: "Too many attempts from this address failed. Nothing is tried until a minute has passed.",
 		RetryAfter: left,
@@ -83,7 +94,7 @@ func (a *Agents) spread(n int) time.Duration {
 func (a *Agents) Tried(r *http.Request, err error) {
 	if err == nil {
 		if a.failures.used.Load() {
-			a.failures.clear(a.address(r))
+			a.failures.Clear(a.address(r))
 		}
 		return
 	}
@@ -91,7 +102,7 @@ func (a *Agents) Tried(r *http.Request, err error) {
 	if !coded || e.Code != fault.Unauthorized && e.Code != fault.TunnelNotFound {
 		return // says nothing of what the agent knows
 	}
-	if a.failures.add(a.address(r)) <= SlowAfter {
+	if a.failures.Add(a.address(r)) <= SlowAfter {
 		return
 	}
 	select {

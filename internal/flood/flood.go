@@ -1,8 +1,9 @@
-// Package flood counts, at the door of one pod, what single addresses do too
+// Package flood counts, at the door of one process, what single addresses do too
 // often: fail to authenticate (Agents), connect (Agents), ask for tunnels that
-// there are not (Callers). It decides when an address has to wait, and never who
-// may use which tunnel. Addresses are those of strangers: they may be many, so
-// memory is fixed, and a table that is full forgets those that did least.
+// there are not (Callers), or whatever a door counts in a Table of its own. It
+// decides when an address has to wait, and never who may use which tunnel.
+// Addresses are those of strangers: they may be many, so memory is fixed, and a
+// table that is full forgets those that did least.
 //
 // Checks allocate nothing and start nothing.
 package flood
@@ -21,9 +22,10 @@ const (
 	sets = 2048 // × 8 addresses × 24 bytes = 400 KiB a table
 )
 
-// table counts events by address. An address' window begins with its first event
-// and ends all at once.
-type table struct {
+// Table counts events by address; of IPv6 a /64 is one. An address' window begins
+// with its first event and ends all at once. It holds 16,384 addresses. Make it
+// with NewTable. Safe for concurrent use.
+type Table struct {
 	window time.Duration
 	limit  int // events in a window; one with so many is over
 
@@ -47,8 +49,9 @@ type entry struct {
 	n     int
 }
 
-func newTable(limit int, window time.Duration) *table {
-	return &table{window: window, limit: limit, began: time.Now(), seed: maphash.MakeSeed(), sets: make([]set, sets)}
+// NewTable makes a table in which an address with limit events in a window is over.
+func NewTable(limit int, window time.Duration) *Table {
+	return &Table{window: window, limit: limit, began: time.Now(), seed: maphash.MakeSeed(), sets: make([]set, sets)}
 }
 
 // keyOf is what an address counts as: IPv6 by /64, which is what one subscriber
@@ -67,9 +70,9 @@ func keyOf(addr netip.Addr) uint64 {
 	}
 }
 
-func (t *table) now() int64 { return int64(time.Since(t.began)) }
+func (t *Table) now() int64 { return int64(time.Since(t.began)) }
 
-func (t *table) set(key uint64) *set {
+func (t *Table) set(key uint64) *set {
 	return &t.sets[maphash.Comparable(t.seed, key)%uint64(len(t.sets))]
 }
 
@@ -84,16 +87,16 @@ func (s *set) find(key uint64, oldest int64) *entry {
 }
 
 // oldest is when a window that has just ended began.
-func (t *table) oldest(now int64) int64 { return now - int64(t.window) }
+func (t *Table) oldest(now int64) int64 { return now - int64(t.window) }
 
-// calm reports that no address is over, at next to no cost.
-func (t *table) calm() bool {
+// Calm reports that no address is over, at next to no cost.
+func (t *Table) Calm() bool {
 	hot := t.hot.Load()
 	return hot == 0 || t.now() >= hot
 }
 
-// count is how many events of addr are in its window, and how long that lasts.
-func (t *table) count(addr netip.Addr) (n int, left time.Duration) {
+// Count is how many events of addr are in its window, and how long that lasts.
+func (t *Table) Count(addr netip.Addr) (n int, left time.Duration) {
 	key, now := keyOf(addr), t.now()
 	if key == 0 {
 		return 0, 0
@@ -107,9 +110,10 @@ func (t *table) count(addr netip.Addr) (n int, left time.Duration) {
 	return 0, 0
 }
 
-// add counts one event of addr and returns how many there are now. The event that
-// puts addr over begins its window anew: it is over for a whole one.
-func (t *table) add(addr netip.Addr) (n int) {
+// Add counts one event of addr and returns how many there are now; of no address
+// none is counted. The event that puts addr over begins its window anew: it is
+// over for a whole one.
+func (t *Table) Add(addr netip.Addr) (n int) {
 	key, now := keyOf(addr), t.now()
 	if key == 0 {
 		return 0
@@ -153,8 +157,8 @@ func (s *set) room(oldest int64) *entry {
 	return least
 }
 
-// clear forgets addr.
-func (t *table) clear(addr netip.Addr) {
+// Clear forgets addr.
+func (t *Table) Clear(addr netip.Addr) {
 	key := keyOf(addr)
 	if key == 0 {
 		return

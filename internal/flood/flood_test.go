@@ -86,7 +86,7 @@ func TestCallers(t *testing.T) {
 			t.Errorf("just before the second is over: %v", err)
 		}
 		wait(1)
-		if err := c.Check(here); err != nil || !c.misses.calm() {
+		if err := c.Check(here); err != nil || !c.misses.Calm() {
 			t.Errorf("after a second: %v", err)
 		}
 		for range 3 { // slowly enough for ever
@@ -240,18 +240,18 @@ func TestAgentsConnect(t *testing.T) {
 // However many addresses come, memory stays; the ones that do most are kept.
 func TestTableFull(t *testing.T) {
 	t.Parallel()
-	t1 := newTable(20, time.Hour)
+	t1 := NewTable(20, time.Hour)
 	bad := netip.MustParseAddr("192.0.2.7")
 	for range 20 {
-		t1.add(bad)
+		t1.Add(bad)
 	}
 	var b [16]byte
 	b[0] = 0x20
 	for i := range 4 * ways * sets {
 		b[5], b[6], b[7] = byte(i>>16), byte(i>>8), byte(i)
-		t1.add(netip.AddrFrom16(b))
+		t1.Add(netip.AddrFrom16(b))
 	}
-	if n, _ := t1.count(bad); n != 20 {
+	if n, _ := t1.Count(bad); n != 20 {
 		t.Errorf("the worst of all counts %d, want 20", n)
 	}
 	if len(t1.sets) != sets {
@@ -261,20 +261,20 @@ func TestTableFull(t *testing.T) {
 
 func TestTableConcurrently(t *testing.T) {
 	t.Parallel()
-	t1 := newTable(1000, time.Hour)
+	t1 := NewTable(1000, time.Hour)
 	addr := netip.MustParseAddr("192.0.2.7")
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
 			for range 100 {
-				t1.add(addr)
-				t1.count(addr)
-				t1.calm()
+				t1.Add(addr)
+				t1.Count(addr)
+				t1.Calm()
 			}
 		})
 	}
 	all.Wait()
-	if n, left := t1.count(addr); n != 800 || left <= 0 {
+	if n, left := t1.Count(addr); n != 800 || left <= 0 {
 		t.Errorf("counted %d, %s left, want 800", n, left)
 	}
 }
@@ -292,7 +292,7 @@ var checks = map[string]func() func(){
 	},
 	"callers, over": func() func() {
 		c, r := NewCallers(address), from("2001:db8::1")
-		c.misses = newTable(MaxMisses, time.Hour)
+		c.misses = NewTable(MaxMisses, time.Hour)
 		for range MaxMisses {
 			c.Miss(r)
 		}

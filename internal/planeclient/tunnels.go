@@ -38,6 +38,10 @@ type Limits struct {
 	Burst     *int64   `json:"burst"`      // requests at once; 0 = one second's worth
 	InFlight  *int64   `json:"inflight"`   // requests at a time
 	BodyBytes *int64   `json:"body_bytes"` // of one request
+
+	CallerRPS     *float64 `json:"caller_rps"`     // requests a second from one address
+	ResponseBytes *int64   `json:"response_bytes"` // of one answer
+	Methods       []string `json:"methods"`        // nil = those that the edge lets in
 }
 
 // Auth says which callers a tunnel lets in.
@@ -46,6 +50,7 @@ type Auth struct {
 	Credentials []struct {
 		User string `json:"user"`
 	} `json:"credentials"`
+	PassOn bool `json:"pass_on"` // the agent gets the credential too
 }
 
 // CIDRs say from which addresses callers may come.

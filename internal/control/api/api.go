@@ -23,6 +23,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/getbindu/bindu-edge/internal/control"
+	"github.com/getbindu/bindu-edge/internal/control/guesses"
 	"github.com/getbindu/bindu-edge/internal/fault"
 )
 
@@ -35,11 +36,12 @@ const (
 
 // Options configure New.
 type Options struct {
-	Plane          *control.Plane // required; its Run makes events of other processes heard
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
-	RequireEdgeKey bool           // the three calls need a key with the role edge, too
-	MaxStreams     int            // of events; 0 = MaxStreams
-	Logger         *slog.Logger   // nil = none
+	Plane          *control.Plane   // required; its Run makes events of other processes heard
+	TrustedProxies []netip.Prefix   // whose X-Forwarded-For is believed
+	RequireEdgeKey bool             // the three calls need a key with the role edge, too
+	MaxStreams     int              // of events; 0 = MaxStreams
+	Guesses        *guesses.Guesses // counts wrong keys; nil = only the API's
+	Logger         *slog.Logger     // nil = none
 }
 
 // API answers HTTP. Safe for concurrent use.
@@ -48,7 +50,7 @@ type API struct {
 	trusted  []netip.Prefix
 	needKey  bool
 	logger   *slog.Logger
-	guesses  *guesses
+	guesses  *guesses.Guesses
 	streams  chan struct{} // one place for each stream
 	draining chan struct{}
 	drain    sync.Once
@@ -64,17 +66,21 @@ func New(o Options) (*API, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Guesses == nil {
+		o.Guesses = guesses.New()
+	}
 	if o.MaxStreams <= 0 {
 		o.MaxStreams = MaxStreams
 	}
 	a := &API{
 		plane: o.Plane, trusted: o.TrustedProxies, needKey: o.RequireEdgeKey, logger: o.Logger,
-		guesses: newGuesses(), streams: make(chan struct{}, o.MaxStreams), draining: make(chan struct{}),
+		guesses: o.Guesses, streams: make(chan struct{}, o.MaxStreams), draining: make(chan struct{}),
 		mux: http.NewServeMux(),
 	}
 	a.huma = humago.New(a.mux, a.document())
 	a.tunnelCalls()
 	a.tokenCalls()
+	a.pastCalls()
 	a.keyCalls()
 	a.journalCalls()
 	a.reportCalls()

@@ -35,7 +35,8 @@ func (a *API) document() huma.Config {
 var schemaNames = map[string]string{
 	"TunnelShown": "Tunnel", "TunnelMade": "TunnelWithToken", "LimitsShown": "Limits", "AuthShown": "Auth",
 	"CredentialShown": "Credential", "CidrsShown": "CIDRs", "LinkShown": "Link", "KeyShown": "Key", "KeyMade": "KeyWithSecret",
-	"EntryShown": "AuditEntry", "PodShown": "Pod", "ErrorModel": "Problem", "CreateKeyInputBody": "KeyWish",
+	"EntryShown": "AuditEntry", "PodShown": "Pod", "MinuteShown": "Minute", "MomentShown": "Moment",
+	"TrafficShown": "Traffic", "HistoryShown": "History", "ErrorModel": "Problem", "CreateKeyInputBody": "KeyWish",
 }
 
 func schemaName(t reflect.Type, hint string) string {
@@ -87,7 +88,7 @@ func (a *API) edgesDocument() {
 			"valid": {Type: huma.TypeBoolean}, "tunnel_id": {Type: huma.TypeString}, "status": status, "expires_at": end, "slug": {Type: huma.TypeString},
 			"limits": {Ref: "#/components/schemas/Limits"},
 			"auth": object(map[string]*huma.Schema{
-				"kind": {Type: huma.TypeString, Enum: []any{"basic", "bearer"}}, "credentials": hashes,
+				"kind": {Type: huma.TypeString, Enum: []any{"basic", "bearer"}}, "credentials": hashes, "pass_on": {Type: huma.TypeBoolean},
 			}, "kind", "credentials"),
 			"cidrs": object(map[string]*huma.Schema{"allow": networks, "deny": networks}),
 		}, "valid", "tunnel_id", "status", "expires_at")),

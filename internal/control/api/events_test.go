@@ -18,6 +18,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/control/api"
+	"github.com/getbindu/bindu-edge/internal/given"
 )
 
 // event is one server-sent event, or a comment.
@@ -186,32 +187,20 @@ func TestEventsOfOthers(t *testing.T) {
 }
 
 // pipes listens on nothing but memory, so that time can be a test's own.
-type pipes struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
+type pipes struct{ *given.Listener }
+
+func newPipes() pipes {
+	return pipes{given.NewListener(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})}
 }
 
-func (l *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-func (l *pipes) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
-func (l *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-
-func (l *pipes) dial(context.Context, string, string) (net.Conn, error) {
+func (l pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	here, there := net.Pipe()
-	l.conns <- there
-	return here, nil
+	return here, l.Give(ctx, there)
 }
 
 // inMemory serves p with the timeouts of a real server.
 func inMemory(p *plant) (client *http.Client, end func()) {
-	l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+	l := newPipes()
 	server := &http.Server{Handler: p.api, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(l) })
@@ -263,13 +252,16 @@ func TestEventsCutASlowReader(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlant(t, func(o *api.Options) { o.MaxStreams = 1 })
-		l := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		l := newPipes()
 		server := &http.Server{Handler: p.api}
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = server.Serve(l) })
 		defer serving.Wait()
 		defer func() { _ = server.Close() }()
-		conn, _ := l.dial(t.Context(), "", "")
+		conn, err := l.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer func() { _ = conn.Close() }()
 		if _, err := fmt.Fprintf(conn, "GET /api/events HTTP/1.1\r\nHost: control\r\nAuthorization: Bearer %s\r\n\r\n", p.key(control.RoleEdge)); err != nil {
 			t.Fatal(err)

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net"
@@ -34,13 +33,12 @@ func (c caller) actor() control.Actor {
 // before anything else is looked at, so that no answer tells a stranger what
 // there is.
 func (a *API) authorize(r *http.Request, right control.Right) (caller, error) {
-	c := caller{from: clientAddr(r, a.trusted)}
+	c := caller{from: a.ClientAddr(r)}
 	var ok bool
 	if c.secret, ok = bearer(r); !ok {
 		return c, unauthorized("Say who you are: Authorization: Bearer KEY, with an API key of this control plane.", `Bearer`)
 	}
-	who := sha256.Sum256([]byte(c.from.String() + "\x00" + c.secret))
-	if wait := a.guesses.wait(c.from, who); wait > 0 {
+	if wait := a.guesses.Wait(c.from, c.secret); wait > 0 {
 		e := fault.New(fault.RateLimited, "Too many wrong API keys came from this address.")
 		e.RetryAfter = wait
 		return c, e
@@ -48,13 +46,13 @@ func (a *API) authorize(r *http.Request, right control.Right) (caller, error) {
 	var err error
 	if c.key, err = a.plane.Authenticate(r.Context(), c.secret); err != nil {
 		if errors.Is(err, control.ErrUnauthorized) {
-			a.guesses.wrong(c.from, who)
+			a.guesses.Wrong(c.from, c.secret)
 			a.logger.LogAttrs(r.Context(), slog.LevelWarn, "wrong API key", slog.String("remote_addr", c.from.String()), slog.String("path", r.URL.Path))
 			return c, unauthorized("This is no API key of this control plane, or it was revoked.", `Bearer error="invalid_token"`)
 		}
 		return c, err
 	}
-	a.guesses.right(who)
+	a.guesses.Right(c.from, c.secret)
 	if !c.key.Role.Has(right) {
 		e := fault.New(fault.Forbidden, "An API key with the role "+string(c.key.Role)+" may not do this.")
 		e.Header = http.Header{"Www-Authenticate": {`Bearer error="insufficient_scope"`}} // RFC 6750, section 3.1
@@ -80,9 +78,10 @@ func bearer(r *http.Request) (string, bool) {
 	return secret, found && strings.EqualFold(scheme, "Bearer") && secret != ""
 }
 
-// clientAddr is where a request comes from: the peer, or what trusted proxies
-// say of theirs. It is the last address that no trusted proxy has.
-func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
+// ClientAddr is where a request comes from: the peer, or what trusted proxies
+// say of theirs. It is the last address that no trusted proxy has; the zero Addr
+// when the peer has none.
+func (a *API) ClientAddr(r *http.Request) netip.Addr {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}
@@ -93,7 +92,7 @@ func clientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	}
 	addr = addr.Unmap().WithZone("")
 	isTrusted := func() bool {
-		for _, p := range trusted {
+		for _, p := range a.trusted {
 			if p.Contains(addr) {
 				return true
 			}

@@ -32,6 +32,10 @@ func TestRoles(t *testing.T) {
 		{"POST", tunnels, `{}`, [5]int{a, b, b, 201, 201}},
 		{"GET", path(made), ``, [5]int{a, b, 200, 200, 200}},
 		{"GET", tunnels + "/hidden", ``, [5]int{a, b, 404, 404, 404}},
+		{"GET", path(made, "/traffic"), ``, [5]int{a, b, 200, 200, 200}},
+		{"GET", path(made, "/history"), ``, [5]int{a, b, 200, 200, 200}},
+		{"GET", tunnels + "/hidden/traffic", ``, [5]int{a, b, 404, 404, 404}},
+		{"GET", tunnels + "/hidden/history", ``, [5]int{a, b, 404, 404, 404}},
 		{"PATCH", path(made), `{"name":"x"}`, [5]int{a, b, b, 200, 200}},
 		{"PATCH", tunnels + "/hidden", `{"name":"x"}`, [5]int{a, b, b, 404, 404}},
 		{"POST", path(made, "/rotate"), ``, [5]int{a, b, b, 200, 200}},
@@ -280,6 +284,11 @@ func TestReports(t *testing.T) {
 		report(`{"pod_id":"pod-1","links":[{"tunnel_id":"ID","session":"s3","state":"refused","reason":"already connected"}]}`)
 		if got := as[object](t, p.ask(control.RoleViewer, "GET", path(made), ""), 200)["link"].(object); got["last_error"] != "already connected" {
 			t.Errorf("refused: %v", got)
+		}
+		report(`{"pod_id":"pod-1","links":[{"tunnel_id":"ID","session":"s4","state":"connected"},{"tunnel_id":"ID","session":"s4","state":"closed","reason":"agent_left","normal":true}]}`)
+		link("of an agent that left", "offline")
+		if got := as[object](t, p.ask(control.RoleViewer, "GET", path(made), ""), 200)["link"].(object); got["last_error"] != "already connected" {
+			t.Errorf("after a normal end: %v", got)
 		}
 	})
 }

@@ -51,6 +51,10 @@ func TestRefuses(t *testing.T) {
 		{"negative rate", op, "POST", tunnels, `{"limits":{"rps":-1}}`, 422, "body.limits.rps"},
 		{"rate too high", op, "PATCH", path(made), `{"limits":{"rps":1e300}}`, 422, "body.limits.rps"},
 		{"body too high", op, "PATCH", path(made), `{"limits":{"body_bytes":9223372036854775807}}`, 422, "body.limits.body_bytes"},
+		{"no methods", op, "POST", tunnels, `{"limits":{"methods":[]}}`, 422, "body.limits.methods"},
+		{"too many methods", op, "POST", tunnels, `{"limits":{"methods":["A"` + strings.Repeat(`,"A"`, 32) + `]}}`, 422, "body.limits.methods"},
+		{"method in small letters", op, "PATCH", path(made), `{"limits":{"methods":["GET","post"]}}`, 422, "body.limits.methods[1]"},
+		{"method that is none", op, "PATCH", path(made), `{"limits":{"methods":[null]}}`, 422, "body.limits.methods[0]"},
 		{"auth of another type", op, "POST", tunnels, `{"auth":{"type":"digest"}}`, 422, "body.auth.type"},
 		{"auth without credentials", op, "POST", tunnels, `{"auth":{"type":"basic"}}`, 422, "body.auth.credentials"},
 		{"credentials without auth", op, "POST", tunnels, `{"auth":{"credentials":[{"token":"long enough"}]}}`, 422, "body.auth.credentials"},
@@ -83,6 +87,10 @@ func TestRefuses(t *testing.T) {
 		{"full report of a close", control.RoleEdge, "POST", "/api/reports", `{"pod_id":"p","full":true,"links":[{"tunnel_id":"a","state":"closed"}]}`, 422, "body.links[0].state"},
 		{"report of no tunnel", control.RoleEdge, "POST", "/api/reports", `{"pod_id":"p","links":[{"tunnel_id":"a/b","state":"closed"}]}`, 422, "body.links[0].tunnel_id"},
 		{"report too long", control.RoleEdge, "POST", "/api/reports", `{"pod_id":"p","links":[{"tunnel_id":"a","state":"closed"}` + strings.Repeat(`,{"tunnel_id":"a","state":"closed"}`, 5000) + `]}`, 422, "body.links"},
+		{"count of half a minute", control.RoleEdge, "POST", "/api/reports", `{"pod_id":"p","counts":[{"tunnel_id":"a","minute":"2026-01-02T03:04:05Z","requests":1}]}`, 422, "body.counts[0].minute"},
+		{"count of no time", control.RoleEdge, "POST", "/api/reports", `{"pod_id":"p","counts":[{"tunnel_id":"a","requests":1}]}`, 422, "body.counts[0]"},
+		{"count below nothing", control.RoleEdge, "POST", "/api/reports", `{"pod_id":"p","counts":[{"tunnel_id":"a","minute":"2026-01-02T03:04:00Z","requests":-1}]}`, 422, "body.counts[0].requests"},
+		{"counts that don't add up", control.RoleEdge, "POST", "/api/reports", `{"pod_id":"p","counts":[{"tunnel_id":"a","minute":"2026-01-02T03:04:00Z","requests":1,"errors":1,"refused":1}]}`, 422, "body.counts[0].requests"},
 		{"report too large", control.RoleEdge, "POST", "/api/reports", `{"pod_id":"` + strings.Repeat("x", 1<<20) + `"}`, 413, ""},
 		{"events after nonsense", control.RoleEdge, "GET", "/api/events?after=x", ``, 422, "query.after"},
 	} {
@@ -156,6 +164,7 @@ func TestMethods(t *testing.T) {
 	p := newPlant(t)
 	for target, want := range map[string]string{
 		tunnels: "GET, HEAD, POST", tunnels + "/a": "DELETE, GET, HEAD, PATCH", tunnels + "/a/revoke": "POST",
+		tunnels + "/a/traffic": "GET, HEAD", tunnels + "/a/history": "GET, HEAD",
 		"/api/v1/keys/a": "DELETE", "/api/events": "GET, HEAD", "/api/reports": "POST", "/api/tunnels/validate": "POST",
 	} {
 		a := p.ask("", "PUT", target, "")

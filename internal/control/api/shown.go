@@ -32,6 +32,8 @@ type limitsShown struct {
 
 	CallerRPS     *float64 `json:"caller_rps,omitempty"`
 	ResponseBytes *int64   `json:"response_bytes,omitempty"`
+
+	Methods []string `json:"methods,omitempty" nullable:"false"`
 }
 
 type authShown struct {

@@ -36,11 +36,11 @@ func TestCreate(t *testing.T) {
 			{"null said", `{"slug":null,"name":null,"expires_at":null,"limits":null,"auth":null,"cidrs":null}`,
 				`{"name":"","expires_at":"` + in30Days + `","limits":{},"auth":{"type":"none"},"cidrs":{"allow":[],"deny":[]}}`},
 			{"all said", `{"slug":"shop","name":"Ann's shop","expires_at":"2100-01-02T03:04:05+01:00",
-				"limits":{"rps":0.5,"burst":2,"inflight":3,"body_bytes":4,"caller_rps":5.5,"response_bytes":6},
+				"limits":{"rps":0.5,"burst":2,"inflight":3,"body_bytes":4,"caller_rps":5.5,"response_bytes":6,"methods":["GET","HEAD"]},
 				"auth":{"type":"basic","credentials":[{"user":"ann","password":"long enough"}],"pass_on":true},
 				"cidrs":{"allow":["192.0.2.0/24","2001:db8::1"],"deny":["192.0.2.7"]}}`,
 				`{"slug":"shop","name":"Ann's shop","expires_at":"2100-01-02T02:04:05Z",
-				"limits":{"rps":0.5,"burst":2,"inflight":3,"body_bytes":4,"caller_rps":5.5,"response_bytes":6},
+				"limits":{"rps":0.5,"burst":2,"inflight":3,"body_bytes":4,"caller_rps":5.5,"response_bytes":6,"methods":["GET","HEAD"]},
 				"auth":{"type":"basic","credentials":[{"user":"ann"}],"pass_on":true},
 				"cidrs":{"allow":["192.0.2.0/24","2001:db8::1/128"],"deny":["192.0.2.7/32"]}}`},
 		} {
@@ -74,13 +74,13 @@ func TestValidateTellsEdges(t *testing.T) {
 	if diff := cmp.Diff(object{"valid": true, "status": "active", "slug": "plain"}, without(plain, "tunnel_id", "expires_at")); diff != "" {
 		t.Errorf("nothing set (-want +got):\n%s", diff)
 	}
-	full := ask(p.make1(`"slug":"full","limits":{"rps":5,"burst":0},"auth":{"type":"bearer","credentials":[{"token":"long enough"}]},"cidrs":{"deny":["10.0.0.0/8"]}`))
+	full := ask(p.make1(`"slug":"full","limits":{"rps":5,"burst":0,"methods":["GET"]},"auth":{"type":"bearer","credentials":[{"token":"long enough"}]},"cidrs":{"deny":["10.0.0.0/8"]}`))
 	auth := full["auth"].(object)
 	hash, err := credential.Parse(auth["credentials"].([]any)[0].(object)["hash"].(string))
 	if err != nil || !hash.Matches("long enough") || auth["kind"] != "bearer" {
 		t.Errorf("auth: %v, %v", auth, err)
 	}
-	want := object{"valid": true, "status": "active", "slug": "full", "limits": object{"rps": 5.0, "burst": 0.0}, "cidrs": object{"deny": []any{"10.0.0.0/8"}}}
+	want := object{"valid": true, "status": "active", "slug": "full", "limits": object{"rps": 5.0, "burst": 0.0, "methods": []any{"GET"}}, "cidrs": object{"deny": []any{"10.0.0.0/8"}}}
 	if diff := cmp.Diff(want, without(full, "tunnel_id", "expires_at", "auth")); diff != "" {
 		t.Errorf("all set (-want +got):\n%s", diff)
 	}
@@ -95,6 +95,8 @@ func TestChange(t *testing.T) {
 		{"a limit", `{"limits":{"inflight":3}}`, `{"limits":{"rps":5,"burst":7,"inflight":3}}`},
 		{"a limit away", `{"limits":{"burst":null}}`, `{"limits":{"rps":5,"inflight":3}}`},
 		{"to no limit", `{"limits":{"rps":0}}`, `{"limits":{"rps":0,"inflight":3}}`},
+		{"methods", `{"limits":{"methods":["GET","POST"]}}`, `{"limits":{"rps":0,"inflight":3,"methods":["GET","POST"]}}`},
+		{"methods away", `{"limits":{"methods":null}}`, `{"limits":{"rps":0,"inflight":3}}`},
 		{"limits away", `{"limits":null}`, `{"limits":{}}`},
 		{"name away", `{"name":null}`, `{"name":""}`},
 		{"a network away", `{"cidrs":{"deny":null}}`, `{"cidrs":{"allow":["192.0.2.0/24"],"deny":[]}}`},

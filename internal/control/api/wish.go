@@ -80,6 +80,8 @@ type limitsWish struct {
 
 	CallerRPS     member[float64] `json:"caller_rps,omitempty" minimum:"0" maximum:"1000000" doc:"Requests a second from one address (IPv6: /64), 0 = no limit."`
 	ResponseBytes member[int64]   `json:"response_bytes,omitempty" minimum:"0" doc:"Bytes of one answer's body, event streams too; 0 = no limit."`
+
+	Methods member[[]string] `json:"methods,omitempty" minItems:"1" maxItems:"32" doc:"Those that callers may use, in capitals, of those that the edge lets in."`
 }
 
 type authWish struct {
@@ -185,6 +187,7 @@ func (e edit) limits(l *control.Limits) {
 	putPointer(w.value.BodyBytes, &l.BodyBytes)
 	putPointer(w.value.CallerRPS, &l.CallerRPS)
 	putPointer(w.value.ResponseBytes, &l.ResponseBytes)
+	put(w.value.Methods, &l.Methods)
 }
 
 func (e edit) auth(a *control.Auth) {

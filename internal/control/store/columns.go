@@ -94,7 +94,7 @@ func scanTunnel(r row, more ...any) (control.Tunnel, error) {
 
 // tunnelValues are the values of tunnelColumns and of search.
 func tunnelValues(t control.Tunnel) ([]any, error) {
-	limits, err1 := jsonText(t.Limits, t.Limits == control.Limits{})
+	limits, err1 := jsonText(t.Limits, t.Limits.IsZero())
 	auth, err2 := jsonText(t.Auth, t.Auth.Kind == control.AuthNone)
 	cidrs, err3 := jsonText(t.CIDRs, len(t.CIDRs.Allow) == 0 && len(t.CIDRs.Deny) == 0)
 	return []any{

@@ -141,6 +141,7 @@ func (x *tx) Prune(ctx context.Context, h control.Horizon) error {
 		{`DELETE FROM audit WHERE at < $1`, h.Audit},
 		{`DELETE FROM events WHERE at < $1`, h.Events},
 		{`DELETE FROM answers WHERE at < $1`, h.Records},
+		{`DELETE FROM moments WHERE at < $1`, h.Moments},
 		// A pod whose links are unknown must stay known to be silent: it leaves
 		// when nothing is believed to be on it.
 		{`UPDATE links SET connected = 0 WHERE connected = 1 AND pod IN (SELECT id FROM pods WHERE heard_at < $1)`, h.Pods},

@@ -83,23 +83,9 @@ func TestTwoStoresOnOneDatabase(t *testing.T) {
 func TestOpenAtOnce(t *testing.T) {
 	t.Parallel()
 	url := database(t)
-	var all sync.WaitGroup
-	for range 4 {
-		all.Go(func() {
-			s, err := postgres.Open(t.Context(), postgres.Options{URL: url, Timeout: storetest.Timeout, Connections: 2})
-			if err != nil {
-				t.Errorf("Open: %v", err)
-				return
-			}
-			if _, err := s.ByID(t.Context(), "x"); !errors.Is(err, tunnel.ErrUnknown) {
-				t.Errorf("ByID: %v, want ErrUnknown", err)
-			}
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
+	storetest.OpenAtOnce(t, func() (storetest.Closing, error) {
+		return postgres.Open(t.Context(), postgres.Options{URL: url, Timeout: storetest.Timeout, Connections: 2})
+	})
 }
 
 func TestOpenRefuses(t *testing.T) {
@@ -197,6 +183,48 @@ func TestServerCrashes(t *testing.T) {
 		}
 	}
 	storetest.Whole(t, s, len(kept), int(attempt.Load()))
+}
+
+// A server whose disk is full says so (its manual, appendix A: 53100), in the
+// middle of a transaction or at its end. A trigger has it say that without a full
+// disk.
+func TestServerIsFull(t *testing.T) {
+	t.Parallel()
+	for name, trigger := range map[string]string{
+		"first write":   `CREATE TRIGGER full_disk BEFORE INSERT ON tunnels FOR EACH ROW`,
+		"later write":   `CREATE TRIGGER full_disk BEFORE INSERT ON events FOR EACH ROW`,
+		"at the commit": `CREATE CONSTRAINT TRIGGER full_disk AFTER INSERT ON tunnels DEFERRABLE INITIALLY DEFERRED FOR EACH ROW`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := database(t)
+			s := open(t, postgres.Options{URL: url})
+			plane, err := control.New(control.Options{Store: s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, _, err := plane.CreateTunnel(t.Context(), control.Create{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			storetest.Exec(t, "pgx", url, `CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$
+				BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$`)
+			storetest.Exec(t, "pgx", url, trigger+` EXECUTE FUNCTION full_disk()`)
+			for range 10 { // each connection of the pool, more than once
+				if _, _, err := plane.CreateTunnel(t.Context(), control.Create{}); !errors.Is(err, control.ErrFull) || errors.Is(err, control.ErrAway) {
+					t.Fatalf("full: %v, want ErrFull", err)
+				}
+			}
+			if _, err := s.ByID(t.Context(), before.ID); err != nil {
+				t.Errorf("acknowledged, then lost: %v", err)
+			}
+			storetest.Whole(t, s, 1, 1)
+			storetest.Exec(t, "pgx", url, `DROP FUNCTION full_disk() CASCADE`)
+			if _, _, err := plane.CreateTunnel(t.Context(), control.Create{}); err != nil {
+				t.Errorf("when there is room again: %v", err)
+			}
+			storetest.Whole(t, s, 2, 2)
+		})
+	}
 }
 
 // A server that does not come to an end is away after the store's own timeout.

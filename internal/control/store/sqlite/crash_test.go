@@ -171,23 +171,9 @@ func TestLockedDatabaseIsAway(t *testing.T) {
 func TestOpenAtOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "bindu-edge.db")
-	var all sync.WaitGroup
-	for range 4 {
-		all.Go(func() {
-			s, err := sqlite.Open(t.Context(), sqlite.Options{Path: path, Timeout: storetest.Timeout})
-			if err != nil {
-				t.Errorf("Open: %v", err)
-				return
-			}
-			if _, err := s.ByID(t.Context(), "x"); !errors.Is(err, tunnel.ErrUnknown) {
-				t.Errorf("ByID: %v, want ErrUnknown", err)
-			}
-			if err := s.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
+	storetest.OpenAtOnce(t, func() (storetest.Closing, error) {
+		return sqlite.Open(t.Context(), sqlite.Options{Path: path, Timeout: storetest.Timeout})
+	})
 }
 
 func TestOpenRefuses(t *testing.T) {

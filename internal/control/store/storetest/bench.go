@@ -47,6 +47,24 @@ func Bench(b *testing.B, s control.Store) {
 			}
 		})
 	}
+	b.Run("Report of 5,000 tunnels' counts", func(b *testing.B) {
+		plane, err := control.New(control.Options{Store: s})
+		if err != nil {
+			b.Fatal(err)
+		}
+		counts := make([]control.Count, control.MaxCounts)
+		for i := range counts {
+			counts[i].Tunnel = tunnel.ID(fmt.Sprintf("filler-%06d", i))
+		}
+		for n := int64(1); b.Loop(); n++ {
+			for i := range counts {
+				counts[i].Minute = control.Minute{At: time.Now().Truncate(time.Minute), Requests: n}
+			}
+			if err := plane.Report(b.Context(), control.Report{Pod: "p", Counts: counts}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("Create", func(b *testing.B) {
 		plane, err := control.New(control.Options{Store: s})
 		if err != nil {

@@ -45,6 +45,11 @@ func Run(t *testing.T, open func(t *testing.T) control.Store) {
 		{"filters", filters},
 		{"a rare match is found in the end", rareMatch},
 		{"links", links},
+		{"counts", counts},
+		{"many counts", manyCounts},
+		{"dropping counts", dropping},
+		{"moments", moments},
+		{"many moments", manyMoments},
 		{"audit", audit},
 		{"events", events},
 		{"keys", keys},
@@ -80,7 +85,7 @@ func whole(id, slug string) control.Tunnel {
 	t.OldToken, t.OldTokenUntil = control.DigestOf("old"), epoch.Add(time.Minute)
 	t.CreatedAt, t.UpdatedAt = epoch.Add(time.Microsecond), epoch.Add(2*time.Microsecond)
 	t.RevokedAt = epoch.Add(time.Second)
-	t.Limits = control.Limits{RPS: &rps, Burst: &burst, InFlight: &zero, BodyBytes: &bytes, CallerRPS: &rps, ResponseBytes: &bytes}
+	t.Limits = control.Limits{RPS: &rps, Burst: &burst, InFlight: &zero, BodyBytes: &bytes, CallerRPS: &rps, ResponseBytes: &bytes, Methods: []string{"GET", "M-SEARCH"}}
 	t.Auth = control.Auth{Kind: control.AuthBasic, Credentials: []control.Credential{{User: "ann", Hash: "$x"}, {User: "bob", Hash: "$y"}}, PassOn: true}
 	t.CIDRs = control.CIDRs{
 		Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")},

@@ -2,6 +2,8 @@ package storetest
 
 import (
 	"database/sql"
+	"errors"
+	"sync"
 	"testing"
 
 	"github.com/getbindu/bindu-edge/internal/control"
@@ -43,6 +45,35 @@ func Whole(t *testing.T, s control.Store, least, most int) {
 			t.Errorf("entry %d of %s, which is not there", e.ID, e.Target)
 		}
 	}
+}
+
+// OpenAtOnce opens one store by several hands at the same time, as processes do
+// that start together: each finds it whole.
+func OpenAtOnce(t *testing.T, open func() (Closing, error)) {
+	t.Helper()
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			s, err := open()
+			if err != nil {
+				t.Errorf("Open: %v", err)
+				return
+			}
+			if _, err := s.ByID(t.Context(), "x"); !errors.Is(err, tunnel.ErrUnknown) {
+				t.Errorf("ByID: %v, want ErrUnknown", err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Closing is a store that has an end.
+type Closing interface {
+	control.Store
+	Close() error
 }
 
 // Exec runs a statement behind the store's back.
