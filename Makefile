@@ -12,8 +12,8 @@ STEP := tools/step
 
 # Tests of real processes: they want the machine to themselves, and `make check`
 # has no time for them.
-SLOW = $(shell go list ./... | grep -E '/test/(e2e|chaos)(/|$$)')
-FAST = $(shell go list ./... | grep -vE '/test/(e2e|chaos)(/|$$)')
+SLOW = $(shell go list ./... | grep -E '/test/(e2e|page|chaos)(/|$$)')
+FAST = $(shell go list ./... | grep -vE '/test/(e2e|page|chaos)(/|$$)')
 
 ##@ Every day
 

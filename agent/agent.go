@@ -35,6 +35,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
@@ -60,6 +62,13 @@ type Options struct {
 	// Logger gets what happens to the connection (nil: nothing is logged). No
 	// token ever reaches it.
 	Logger *slog.Logger
+	// TracerProvider, if set, records a span for each request, below the edge's, and
+	// one below that for a Local's server. Without it the traceparent of a request
+	// still reaches whoever serves it.
+	TracerProvider trace.TracerProvider
+	// UserAgent is what the agent calls itself to the edge, which shows it to those
+	// who look after the tunnel ("": "bindu-edge/" and this module's version).
+	UserAgent string
 	// OnState, if set, is told of each change, one call at a time. It must
 	// return soon.
 	OnState func(State)
@@ -116,6 +125,7 @@ type Agent struct {
 	endpoint *url.URL
 	client   *http.Client
 	instance string
+	traces   traces
 	linked   atomic.Int32 // links that serve and are not on their way out
 }
 
@@ -130,6 +140,9 @@ func New(o Options) (*Agent, error) {
 	}
 	if (o.TunnelID == "") != (o.Token == "") {
 		return nil, errors.New("agent: a tunnel id and a token go together")
+	}
+	if o.UserAgent = printable(o.UserAgent); o.UserAgent == "" {
+		o.UserAgent = userAgent()
 	}
 	switch o.Protocol {
 	case "":
@@ -154,7 +167,7 @@ func New(o Options) (*Agent, error) {
 	_, _ = rand.Read(id) // never fails, see crypto/rand
 	return &Agent{
 		opts: o, log: o.Logger, endpoint: endpoint, client: edgeClient(o),
-		instance: hex.EncodeToString(id),
+		instance: hex.EncodeToString(id), traces: newTraces(o),
 	}, nil
 }
 

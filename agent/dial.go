@@ -18,6 +18,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/getbindu/bindu-edge/internal/socket"
 	"github.com/getbindu/bindu-edge/internal/wire"
 	"github.com/getbindu/bindu-edge/internal/wsconn"
 )
@@ -87,7 +88,7 @@ func endpointOf(o Options) (*url.URL, error) {
 
 // edgeClient is the HTTP client for handshakes only.
 func edgeClient(o Options) *http.Client {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: wsconn.LowLatency}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: socket.Control(wsconn.Unsent)}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // a WebSocket starts with an HTTP/1.1 upgrade
 	var tlsConfig *tls.Config
@@ -129,7 +130,7 @@ func socketUnder(conn net.Conn) *wsconn.Socket {
 func (a *Agent) connect(ctx context.Context) (session, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	header := http.Header{wire.HeaderInstance: {a.instance}}
+	header := http.Header{wire.HeaderInstance: {a.instance}, "User-Agent": {a.opts.UserAgent}}
 	if a.opts.Token != "" {
 		header.Set(wire.HeaderToken, a.opts.Token)
 	}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/getbindu/bindu-edge/internal/upgrade"
+	"github.com/getbindu/bindu-edge/internal/stack"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
@@ -11,11 +12,13 @@ import (
 // requests, told by an authority that callers can't use, and the public's.
 type linkHandler struct {
 	public  http.Handler
+	traces  traces
 	running *running
 	goaway  func()
 }
 
 func (h linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	stack.Grow()
 	if r.Host == wire.ControlAuthority {
 		h.control(w, r)
 		return
@@ -29,13 +32,19 @@ func (h linkHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Our server has hidden the field from us; the local one may refuse by it.
 		r.Header.Set("Expect", expect)
 	}
-	guarded := &headerGuard{ResponseWriter: w}
+	if protocol != "" {
+		r.Method = http.MethodGet // as it was sent: the link's POST is a matter of the link
+	}
+	r, span := h.traces.start(r)
+	guarded, whole := &headerGuard{ResponseWriter: w}, false
+	defer func() { span.served(guarded.status, guarded.Header(), whole) }()
 	if protocol != "" {
 		upgrade.Serve(h.public, guarded, r, protocol)
 	} else {
 		h.public.ServeHTTP(guarded, r)
 	}
 	guarded.checkTrailer()
+	whole = true
 }
 
 func (h linkHandler) control(w http.ResponseWriter, r *http.Request) {
@@ -55,6 +64,7 @@ func (h linkHandler) control(w http.ResponseWriter, r *http.Request) {
 type headerGuard struct {
 	http.ResponseWriter
 	wrote, refused bool
+	status         int // 0 until it was written
 }
 
 func (g *headerGuard) WriteHeader(status int) {
@@ -76,9 +86,9 @@ func (g *headerGuard) WriteHeader(status int) {
 		}
 		return
 	}
-	g.wrote = true
+	g.wrote, g.status = true, status
 	if size > wire.MaxLocalHeader {
-		g.refused = true
+		g.refused, g.status = true, http.StatusBadGateway
 		clear(h)
 		localUnreachable(g.ResponseWriter)
 		return

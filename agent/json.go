@@ -168,7 +168,9 @@ func (s *jsonSession) answer(ctx context.Context, m *edgeMessage) {
 	if r, err := requestOf(ctx, m); err != nil {
 		w.fail(400, "The request can't be served: "+err.Error()+".")
 	} else {
+		r, span := s.agent.traces.start(r)
 		w.serve(s.agent.opts.Handler, r, s.agent.log)
+		span.served(w.status, w.sent, true)
 	}
 	if ctx.Err() == nil {
 		s.write(w.message(*m.RequestID, maxJSONAnswer))

@@ -102,9 +102,12 @@ func (l *local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	proxy := l.proxy
+	proxy, whole := l.proxy, false
+	r, span := forward(r, &proxy)
+	defer func() { span.end(whole) }()
 	guarded := &lastHeader{ResponseWriter: w}
 	proxy.ModifyResponse = func(res *http.Response) error {
+		span.answered(res.StatusCode)
 		if res.StatusCode == http.StatusNotModified {
 			// The HTTP/2 library misses a body of the length that a 304 may tell
 			// (RFC 9110, section 8.6).
@@ -123,6 +126,7 @@ func (l *local) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return nil
 	}
 	proxy.ServeHTTP(guarded, r)
+	whole = true
 }
 
 // moveHeader does what ReverseProxy would do next, but does not copy each field.

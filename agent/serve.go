@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/getbindu/bindu-edge/internal/given"
 	"github.com/getbindu/bindu-edge/internal/wire"
 	"github.com/getbindu/bindu-edge/internal/wsconn"
 )
@@ -39,7 +40,7 @@ func (a *Agent) serve(conn *wsconn.Conn) *h2Session {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	s.server = &http.Server{
-		Handler:                      linkHandler{public: a.opts.Handler, running: s.running, goaway: sync.OnceFunc(func() { close(s.goaway) })},
+		Handler:                      linkHandler{public: a.opts.Handler, traces: a.traces, running: s.running, goaway: sync.OnceFunc(func() { close(s.goaway) })},
 		Protocols:                    protocols,
 		MaxHeaderBytes:               wire.MaxRequestHeader,
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the handler's
@@ -55,7 +56,7 @@ func (a *Agent) serve(conn *wsconn.Conn) *h2Session {
 			PingTimeout:                   a.opts.PingTimeout,
 		},
 	}
-	listener := &oneConn{conn: newAwaited(conn, a.opts.PingInterval+a.opts.PingTimeout), closed: make(chan struct{})}
+	listener := given.NewListener(linkAddr{}, newAwaited(conn, a.opts.PingInterval+a.opts.PingTimeout))
 	go func() {
 		defer close(s.done)
 		_ = s.server.Serve(listener) // ends with the listener, which says no more than that
@@ -162,33 +163,6 @@ func (c *awaited) Read(p []byte) (int, error) {
 	c.patience.Stop()
 	return n, err
 }
-
-// oneConn is a listener that accepts the one connection it was made with.
-type oneConn struct {
-	mu     sync.Mutex
-	conn   net.Conn // nil once accepted
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *oneConn) Accept() (net.Conn, error) {
-	l.mu.Lock()
-	conn := l.conn
-	l.conn = nil
-	l.mu.Unlock()
-	if conn != nil {
-		return conn, nil
-	}
-	<-l.closed
-	return nil, net.ErrClosed
-}
-
-func (l *oneConn) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *oneConn) Addr() net.Addr { return linkAddr{} }
 
 type linkAddr struct{}
 

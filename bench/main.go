@@ -82,7 +82,7 @@ type options struct {
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
-	o := options{scenarios: scenario.All()}
+	o := options{scenarios: scenario.Usual()}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	only := flags.String("only", "", "run these scenarios alone, comma separated")

@@ -35,7 +35,7 @@ func TestFlags(t *testing.T) {
 	if diff := cmp.Diff(want, o, cmp.AllowUnexported(options{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if o, err := parse(nil, io.Discard); err != nil || len(o.scenarios) != len(scenario.All()) || o.rounds < 1 {
+	if o, err := parse(nil, io.Discard); err != nil || len(o.scenarios) != len(scenario.Usual()) || o.rounds < 1 {
 		t.Errorf("by default %+v, %v", o, err)
 	}
 }

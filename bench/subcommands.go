@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strconv"
+	"sync"
 	"time"
 
+	"github.com/getbindu/bindu-edge/bench/fleet"
 	"github.com/getbindu/bindu-edge/bench/origin"
 	"github.com/getbindu/bindu-edge/bench/rawagent"
 )
@@ -17,6 +21,7 @@ import (
 var subcommands = map[string]func(ctx context.Context, args []string, stdout io.Writer) error{
 	"origin": serveOrigin,
 	"agents": holdAgents,
+	"fleet":  runFleet,
 }
 
 // serveOrigin is `bench origin ADDRESS`.
@@ -30,6 +35,27 @@ func serveOrigin(ctx context.Context, args []string, _ io.Writer) error {
 		return err
 	}
 	return nil
+}
+
+// runFleet is `bench fleet FILE POD…`.
+func runFleet(ctx context.Context, args []string, stdout io.Writer) error {
+	if len(args) < 2 {
+		return errors.New("usage: bench fleet FILE POD...")
+	}
+	text, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	var tunnels []fleet.Tunnel
+	if err := json.Unmarshal(text, &tunnels); err != nil {
+		return fmt.Errorf("%s: %w", args[0], err)
+	}
+	var lines sync.Mutex
+	return fleet.New(fleet.Options{Pods: args[1:], Tunnels: tunnels, Serves: func(slug string, at time.Time) {
+		lines.Lock()
+		defer lines.Unlock()
+		fmt.Fprintf(stdout, "serves %s %d\n", slug, at.UnixNano())
+	}}).Run(ctx)
 }
 
 // agentsPerAddress is what an edge lets one address have of ephemeral tunnels.

@@ -23,10 +23,12 @@ import (
 // Options configure Run.
 type Options struct {
 	URL   string // http only
-	Size  int64  // the size that every answer's body has; any other is an error
+	Size  int64  // the size that every answer's body has; any other is an error (-1: any is right)
 	Conns int    // keep-alive connections, opened before the first request
 	Rate  float64
 	For   time.Duration // Rate × For requests are made
+	// Status is that of every answer (0: 200). Any other is an error.
+	Status int
 	// Timeout bounds one request from when it is sent (0: 10 s). What was not
 	// even sent this long after the last scheduled time counts as "not sent".
 	Timeout time.Duration
@@ -79,6 +81,9 @@ func run(ctx context.Context, o Options, sleep func(time.Duration)) (*Result, er
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
+	}
+	if o.Status == 0 {
+		o.Status = http.StatusOK
 	}
 	callers := make([]*caller, o.Conns)
 	for i := range callers {
@@ -133,7 +138,7 @@ func (c *caller) work(ctx context.Context, due <-chan time.Time, giveUp time.Tim
 			r.Errors["not sent"]++
 			continue
 		}
-		if kind := c.ask(ctx, o.Size, o.Timeout); kind != "" {
+		if kind := c.ask(ctx, o); kind != "" {
 			r.Errors[kind]++
 			continue
 		}
@@ -144,11 +149,11 @@ func (c *caller) work(ctx context.Context, due <-chan time.Time, giveUp time.Tim
 
 // ask makes one request on the caller's connection, a new one if need be. It
 // returns the kind of what went wrong, or nothing.
-func (c *caller) ask(ctx context.Context, size int64, timeout time.Duration) string {
+func (c *caller) ask(ctx context.Context, o Options) string {
 	if err := c.connect(ctx); err != nil {
 		return "connect"
 	}
-	stop := c.until(ctx, timeout)
+	stop := c.until(ctx, o.Timeout)
 	defer stop()
 	if err := c.send(http.MethodGet, nil, 0); err != nil {
 		return c.failed("write", err)
@@ -157,9 +162,9 @@ func (c *caller) ask(ctx context.Context, size int64, timeout time.Duration) str
 	switch {
 	case err != nil:
 		return c.failed("read", err)
-	case status != http.StatusOK:
+	case status != o.Status:
 		return fmt.Sprintf("status %d", status)
-	case got != size:
+	case o.Size >= 0 && got != o.Size:
 		return "size"
 	}
 	return ""

@@ -80,18 +80,40 @@ func (c *Crowd) Run(ctx context.Context, linked func()) error {
 
 // agent links one and serves it until it ends.
 func (c *Crowd) agent(ctx context.Context, number int, linked func()) error {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: Address(number / c.opts.PerAddress)}, Timeout: 10 * time.Second}
+	return Serve(ctx, One{Edge: c.opts.Edge, Protocol: c.opts.Protocol, Address: Address(number / c.opts.PerAddress)}, linked)
+}
+
+// One is a single agent.
+type One struct {
+	Edge     string // host:port
+	Protocol string // wire.ProtocolH2 or wire.ProtocolJSON
+	Address  net.IP // its own; nil = any
+	// Tunnel and Token are its credentials; empty: it asks for a tunnel.
+	Tunnel, Token string
+}
+
+// Serve links an agent, calls linked once, and serves until the link ends. There
+// is always an error.
+func Serve(ctx context.Context, o One, linked func()) error {
+	dialer := net.Dialer{Timeout: 10 * time.Second}
+	if o.Address != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: o.Address}
+	}
 	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
-	ws, _, err := websocket.Dial(ctx, "http://"+c.opts.Edge+"/ws", &websocket.DialOptions{
-		HTTPClient: client, Subprotocols: []string{c.opts.Protocol},
-		HTTPHeader: http.Header{wire.HeaderInstance: {rand.Text()}},
+	address, header := "http://"+o.Edge+"/ws", http.Header{wire.HeaderInstance: {rand.Text()}}
+	if o.Tunnel != "" {
+		address += "/" + o.Tunnel
+		header.Set(wire.HeaderToken, o.Token)
+	}
+	ws, _, err := websocket.Dial(ctx, address, &websocket.DialOptions{
+		HTTPClient: client, Subprotocols: []string{o.Protocol}, HTTPHeader: header,
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = ws.CloseNow() }() // the link is over by then
-	if c.opts.Protocol == wire.ProtocolJSON {
-		return waitJSON(ctx, ws, linked)
+	if o.Protocol == wire.ProtocolJSON {
+		return waitJSON(ctx, ws, linked, o.Tunnel != "")
 	}
 	return waitH2(websocket.NetConn(ctx, ws, websocket.MessageBinary), linked)
 }
@@ -103,9 +125,13 @@ func Address(n int) net.IP {
 	return ip
 }
 
-// waitJSON answers pings. The link is up once the edge has told the tunnel.
-func waitJSON(ctx context.Context, ws *websocket.Conn, linked func()) error {
-	for up := false; ; {
+// waitJSON answers pings. The link is up once the edge has told the tunnel; to
+// an agent that knows it, it tells nothing.
+func waitJSON(ctx context.Context, ws *websocket.Conn, linked func(), up bool) error {
+	if up {
+		linked()
+	}
+	for {
 		var message struct {
 			Type string `json:"type"`
 		}

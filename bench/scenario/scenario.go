@@ -19,8 +19,18 @@ type Scenario struct {
 	Run   func(context.Context, *Env) ([]report.Row, error)
 }
 
-// All are the scenarios, in the order of a full run.
-func All() []Scenario {
+// All are the scenarios: those of a full run, in its order, and then those that
+// are run only when they are named.
+func All() []Scenario { return append(Usual(), named()...) }
+
+func named() []Scenario {
+	return []Scenario{
+		{"failover", "1,000 agents on a pod that is killed: when they serve again (only when named)", failover},
+	}
+}
+
+// Usual are the scenarios of a full run.
+func Usual() []Scenario {
 	return []Scenario{
 		{"get1k", "GET 1 KB on 64 connections: CPU per request", get1k},
 		{"latency", "GET 1 KB at a fixed rate: latency from the scheduled time", latency},
@@ -32,6 +42,8 @@ func All() []Scenario {
 		{"silent", "200 callers that read nothing: others' latency, and memory", silent},
 		{"pods", "a request across pods against one on the same pod, by each carrier: CPU", pods},
 		{"control", "control plane: resolve and validate on 64 connections, pages of 100,000 tunnels", control},
+		{"refusals", "requests that are refused: CPU against forwarded ones, and others' latency", refusals},
+		{"revoke", "from revoking a tunnel until its link is closed on its pod", revoke},
 	}
 }
 

@@ -38,10 +38,11 @@ func silent(ctx context.Context, e *Env) ([]report.Row, error) {
 	defer agent.Stop()
 
 	const path = "/1k"
-	var without, with load.Histogram
+	var without, filling, with load.Histogram
 	var idle, full stage.Memory
 	var most int64 // bytes a silent caller, in the worst round
 	alone, beside := e.open(agent.URL+path, path, silentRate, &without), e.open(agent.URL+path, path, silentRate, &with)
+	meanwhile := e.open(agent.URL+path, path, silentRate, &filling)
 	quiet := func(ctx context.Context) error {
 		if err := alone(ctx); err != nil {
 			return err
@@ -55,6 +56,9 @@ func silent(ctx context.Context, e *Env) ([]report.Row, error) {
 			return err
 		}
 		defer callers.Close()
+		if err := meanwhile(ctx); err != nil {
+			return err
+		}
 		if err := filled(ctx, edge.PID(), agent.PID()); err != nil {
 			return err
 		}
@@ -95,6 +99,11 @@ func silent(ctx context.Context, e *Env) ([]report.Row, error) {
 				milliseconds(with.Quantile(0.5)), milliseconds(without.Quantile(0.5)), tail(&with), tail(&without)),
 		},
 		{
+			Scenario: "silent", Measure: "p99 while they fill", Unit: "ms", Against: "without",
+			Reference: milliseconds(without.Quantile(0.99)), Ours: milliseconds(filling.Quantile(0.99)),
+			Note: fmt.Sprintf("the turn that begins with their requests: median %.2f ms, p90, p99.9, max %s ms", milliseconds(filling.Quantile(0.5)), tail(&filling)),
+		},
+		{
 			Scenario: "silent", Measure: "edge's memory each", Unit: "MiB", Ours: float64(most) / (1 << 20), MaxOurs: 1,
 			Note: fmt.Sprintf("edge %d MiB, %d MiB before the garbage was collected", full.Resident>>20, full.Before>>20),
 		},
@@ -103,7 +112,8 @@ func silent(ctx context.Context, e *Env) ([]report.Row, error) {
 
 // filled waits until nothing moves: the processes hardly use the processor.
 func filled(ctx context.Context, pids ...int) error {
-	const look, patience = 200 * time.Millisecond, 20 * time.Second
+	const look, patience, still = 200 * time.Millisecond, 20 * time.Second, 10
+	quiet := 0
 	for begin := time.Now(); time.Since(begin) < patience; {
 		before, err := usage.CPU(pids...)
 		if err != nil {
@@ -116,7 +126,9 @@ func filled(ctx context.Context, pids ...int) error {
 		if err != nil {
 			return err
 		}
-		if after-before < look/50 {
+		if after-before >= look/50 {
+			quiet = 0
+		} else if quiet++; quiet == still {
 			return nil
 		}
 	}

@@ -52,13 +52,29 @@ type Agent struct {
 	inspect string
 }
 
+// Tunnel is one that a control plane has made.
+type Tunnel struct {
+	ID    string `json:"tunnel_id"`
+	Slug  string `json:"slug"`
+	Token string `json:"token"`
+}
+
 // Agent starts an agent for target (host:port) that speaks protocol (h2, json).
 func (s *Stage) Agent(ctx context.Context, e *Edge, target, protocol string, inspect bool) (*Agent, error) {
+	return s.AgentOf(ctx, e, Tunnel{}, target, protocol, inspect)
+}
+
+// AgentOf is Agent for a tunnel; the zero Tunnel asks the edge for one.
+func (s *Stage) AgentOf(ctx context.Context, e *Edge, t Tunnel, target, protocol string, inspect bool) (*Agent, error) {
 	binary, probe, err := s.program(ctx, inspect)
 	if err != nil {
 		return nil, err
 	}
-	p, err := s.run("agent-"+protocol, []string{inspectVariable + "=" + probe}, binary, "http", target,
+	env := []string{inspectVariable + "=" + probe}
+	if t.ID != "" {
+		env = append(env, "BINDU_TUNNEL_ID="+t.ID, "BINDU_TUNNEL_TOKEN="+t.Token)
+	}
+	p, err := s.run("agent-"+protocol, env, binary, "http", target,
 		"--edge=http://"+e.Addr, "--protocol="+protocol, "--no-ui", "--log-format=json")
 	if err != nil {
 		return nil, err

@@ -97,6 +97,10 @@ func (p *Process) output() string {
 
 // until waits for ready to say true. The process's end is an error.
 func (p *Process) until(ctx context.Context, ready func() bool) error {
+	return p.within(ctx, patience, ready)
+}
+
+func (p *Process) within(ctx context.Context, patience time.Duration, ready func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	again := time.NewTicker(20 * time.Millisecond)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,9 +18,11 @@ import (
 	"github.com/getbindu/bindu-edge/internal/config"
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/control/api"
+	"github.com/getbindu/bindu-edge/internal/control/guesses"
 	"github.com/getbindu/bindu-edge/internal/control/store"
 	"github.com/getbindu/bindu-edge/internal/control/store/postgres"
 	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
+	"github.com/getbindu/bindu-edge/internal/control/web"
 	"github.com/getbindu/bindu-edge/internal/telemetry"
 )
 
@@ -79,9 +82,7 @@ func (c *controlCmd) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	calls, err := api.New(api.Options{
-		Plane: plane, TrustedProxies: c.TrustedProxies, RequireEdgeKey: c.RequireEdgeKey, Logger: logger,
-	})
+	doors, err := newDoors(plane, api.Options{TrustedProxies: c.TrustedProxies, RequireEdgeKey: c.RequireEdgeKey, Logger: logger}, c.EdgeURL)
 	if err != nil {
 		return err
 	}
@@ -89,15 +90,41 @@ func (c *controlCmd) Run(ctx context.Context, p *process) (err error) {
 		return err
 	}
 	logger.LogAttrs(ctx, slog.LevelInfo, "control plane is up", slog.String("addr", listener.Addr().String()),
-		slog.String("database", where), slog.String("version", readVersion().Version))
-	return serveControl(ctx, listener, plane, calls, logger)
+		slog.String("database", where), slog.String("version", readVersion().Version),
+		slog.String("page", localURL(listener.Addr(), c.Host).String()))
+	return serveControl(ctx, listener, plane, doors, shutdownTimeout, logger)
+}
+
+// doors are the two ways to a control plane: the API and the page.
+type doors struct {
+	calls *api.API
+	page  *web.Site
+	mux   *http.ServeMux
+}
+
+func newDoors(plane *control.Plane, o api.Options, edge *url.URL) (*doors, error) {
+	o.Plane, o.Guesses = plane, guesses.New() // nobody goes on guessing at the other door
+	calls, err := api.New(o)
+	if err != nil {
+		return nil, err
+	}
+	page, err := web.New(web.Options{Plane: plane, Guesses: o.Guesses, Address: calls.ClientAddr, Edge: edge, Logger: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	d := &doors{calls, page, http.NewServeMux()}
+	for _, path := range []string{"/api/", "/health", "/openapi.json", "/openapi.yaml"} {
+		d.mux.Handle(path, calls)
+	}
+	d.mux.Handle("/", page)
+	return d, nil
 }
 
 // serveControl ends in the order in which nothing is lost: event streams first,
 // whose readers go elsewhere, then requests under way, then the housekeeping.
-func serveControl(ctx context.Context, listener net.Listener, plane *control.Plane, calls *api.API, logger *slog.Logger) error {
+func serveControl(ctx context.Context, listener net.Listener, plane *control.Plane, doors *doors, patience time.Duration, logger *slog.Logger) error {
 	server := &http.Server{
-		Handler:           calls,
+		Handler:           doors.mux,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      time.Minute, // an event stream sets its own
@@ -117,12 +144,12 @@ func serveControl(ctx context.Context, listener net.Listener, plane *control.Pla
 	var err error
 	select {
 	case err = <-served: // it never ends by itself but for an error
-		calls.Drain()
+		doors.calls.Drain()
 		_ = server.Close()
 	case <-ctx.Done():
 		logger.LogAttrs(ctx, slog.LevelInfo, "control plane is shutting down")
-		calls.Drain()
-		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		doors.calls.Drain()
+		ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 		defer cancel()
 		if server.Shutdown(ending) != nil {
 			_ = server.Close() // whoever is still not done has had its time

@@ -17,8 +17,6 @@ import (
 	"github.com/getbindu/bindu-edge/agent"
 	"github.com/getbindu/bindu-edge/internal/config"
 	"github.com/getbindu/bindu-edge/internal/control"
-	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
-	"github.com/getbindu/bindu-edge/internal/controlclient"
 	"github.com/getbindu/bindu-edge/internal/demo"
 	"github.com/getbindu/bindu-edge/internal/edge"
 	"github.com/getbindu/bindu-edge/internal/terminal"
@@ -77,36 +75,34 @@ func (c *devCmd) Run(ctx context.Context, p *process) error {
 		what = "the built-in demo site"
 	}
 	display, _ := p.newDisplay(c.NoUI, what, stop)
+	page := ""
 	shown := &expose{display: display, target: target.Host, info: func(s agent.State) terminal.Info {
-		return c.info(s, listener.Addr(), target)
+		i := c.info(s, listener.Addr(), target)
+		i.Page = page
+		return i
 	}}
-	return shown.run(ctx, func(ctx context.Context) error {
-		return c.serve(ctx, cfg, listener, target, shown)
+	return shown.run(ctx, func(ctx context.Context) (err error) {
+		logger := slog.New(display.LogHandler(max(c.LogLevel, slog.LevelWarn)))
+		catchLog(logger)
+		local, err := newLocalPlane(ctx, cfg.PublicURL, logger)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, local.stop()) }()
+		page = local.page
+		return c.serve(ctx, cfg, listener, target, shown, local, logger)
 	})
 }
 
 // serve runs control plane, edge and agent, and ends them in the order in which
 // nothing is lost: first the edge, whose goodbye the agent hears.
-func (c *devCmd) serve(ctx context.Context, cfg config.Edge, listener net.Listener, target *url.URL, shown *expose) (err error) {
-	logger := slog.New(shown.display.LogHandler(max(c.LogLevel, slog.LevelWarn)))
-	catchLog(logger)
-	kept, err := sqlite.Open(ctx, sqlite.Options{}) // in memory
+func (c *devCmd) serve(ctx context.Context, cfg config.Edge, listener net.Listener, target *url.URL, shown *expose, local *localPlane, logger *slog.Logger) error {
+	made, token, err := local.plane.CreateTunnel(ctx, control.Create{Name: "dev"})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, kept.Close()) }()
-	plane, err := control.New(control.Options{Store: kept, Logger: logger})
-	if err != nil {
-		return err
-	}
-	made, token, err := plane.CreateTunnel(ctx, control.Create{})
-	if err != nil {
-		return err
-	}
-	pod, err := edge.New(edge.Options{
-		Config: cfg, Logger: logger, Version: readVersion().Version, Listener: listener,
-		ControlPlane: controlclient.InProcess(plane.Handler()),
-	})
+	cfg.ControlPlaneURL, cfg.ControlPlaneToken = local.url, config.NewSecret(local.edgeKey)
+	pod, err := edge.New(edge.Options{Config: cfg, Logger: logger, Version: readVersion().Version, Listener: listener})
 	if err != nil {
 		return err
 	}
@@ -118,7 +114,7 @@ func (c *devCmd) serve(ctx context.Context, cfg config.Edge, listener net.Listen
 	}
 	a, err := agent.New(agent.Options{
 		Edge: "http://" + dialable(listener.Addr()), TunnelID: string(made.ID), Token: token,
-		Handler: shown.watched(handler), Logger: slog.New(slog.DiscardHandler), OnState: shown.state,
+		Handler: shown.watched(handler), Logger: slog.New(slog.DiscardHandler), OnState: shown.state, UserAgent: userAgent(),
 		Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
 		// A forgotten browser tab with an event stream would hold up Ctrl-C.
 		ShutdownTimeout: time.Second,

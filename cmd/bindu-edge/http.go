@@ -11,9 +11,12 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
+
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/getbindu/bindu-edge/agent"
 	"github.com/getbindu/bindu-edge/internal/config"
@@ -74,10 +77,16 @@ func (c *httpCmd) Run(ctx context.Context, p *process) error {
 		logger = slog.New(display.LogHandler(slog.LevelWarn)) // other writers would tear the screen
 	}
 	catchLog(logger)
+	defer runtime.KeepAlive(paceCollector())
 	shown := &expose{display: display, target: target.Host, info: func(s agent.State) terminal.Info {
 		return terminal.Info{URL: s.PublicURL, Note: noteWithoutURL(s)}
 	}}
-	a, err := c.agent(target, token, shown, logger)
+	tracing, err := p.newTracing(ctx, "bindu-agent", "", p.unless(screen), logger)
+	if err != nil {
+		return err
+	}
+	defer tracing.Shutdown(context.WithoutCancel(ctx))
+	a, err := c.agent(target, token, shown, tracing.Provider(), logger)
 	if err != nil {
 		return err
 	}
@@ -107,7 +116,7 @@ func noteWithoutURL(s agent.State) string {
 var protocols = map[string]agent.Protocol{"h2": agent.H2, "json": agent.JSON}
 
 // agent makes the agent that the flags ask for.
-func (c *httpCmd) agent(target *url.URL, token config.Secret, shown *expose, logger *slog.Logger) (*agent.Agent, error) {
+func (c *httpCmd) agent(target *url.URL, token config.Secret, shown *expose, spans trace.TracerProvider, logger *slog.Logger) (*agent.Agent, error) {
 	edgeTLS, err := trust(c.CAFile, false, "--ca-file")
 	if err != nil {
 		return nil, err
@@ -122,7 +131,8 @@ func (c *httpCmd) agent(target *url.URL, token config.Secret, shown *expose, log
 	}
 	return agent.New(agent.Options{
 		Edge: c.Edge.String(), TunnelID: c.TunnelID, Token: token.Reveal(), Protocol: protocols[c.Protocol], Handler: shown.watched(local),
-		TLS: edgeTLS, Logger: logger, OnState: shown.state, PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
+		TLS: edgeTLS, TracerProvider: spans, Logger: logger, OnState: shown.state, PingInterval: c.PingInterval, PingTimeout: c.PingTimeout,
+		UserAgent: userAgent(),
 	})
 }
 

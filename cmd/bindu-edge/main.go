@@ -38,6 +38,7 @@ type commands struct {
 	Control controlCmd `cmd:"" help:"Run the control plane: which tunnels there are, and who may open them."`
 	Tunnel  tunnelCmd  `cmd:"" help:"Make, list, change and end tunnels of a control plane."`
 	Key     keyCmd     `cmd:"" help:"Make, list and end API keys of a control plane."`
+	Status  statusCmd  `cmd:"" help:"Show what a running pod does: tunnels, other pods, what it depends on, why links ended."`
 	Version versionCmd `cmd:"" help:"Show which version this is."`
 
 	Completion completionCmd `cmd:"" help:"Print the script that completes command lines in a shell."`

@@ -15,13 +15,13 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the command line as a shell would. Beyond the usual commands
-// a script may say: exits CODE program [args...], and plane; see withPlane.
+// a script may say: exits CODE program [args...], plane and pod; see withPlane, withPod.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "../../test/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "plane": withPlane},
+		Cmds:                map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "plane": withPlane, "pod": withPod},
 	})
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
@@ -36,12 +37,24 @@ func (c *serveCmd) Run(ctx context.Context, p *process, command *kong.Context) e
 		return err
 	}
 	if c.Check {
+		tracing, err := p.newTracing(ctx, "", "", p.stdout, nil)
+		if err != nil {
+			return err
+		}
+		tracing.Shutdown(ctx)
 		return listSettings(p, command)
 	}
 	logger := telemetry.NewLogger(p.stderr, c.LogLevel, c.LogFormat)
 	catchLog(logger)
 	limitMemory(logger)
-	pod, err := edge.New(edge.Options{Config: c.Edge, Logger: logger, Version: readVersion().Version})
+	defer runtime.KeepAlive(paceCollector())
+	id := edge.NewPod()
+	tracing, err := p.newTracing(ctx, "bindu-edge", string(id), p.stdout, logger)
+	if err != nil {
+		return err
+	}
+	defer tracing.Shutdown(context.WithoutCancel(ctx))
+	pod, err := edge.New(edge.Options{Config: c.Edge, Logger: logger, Version: readVersion().Version, Pod: id, Tracing: tracing})
 	if err != nil {
 		return err
 	}

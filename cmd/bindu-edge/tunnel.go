@@ -103,7 +103,8 @@ func (c *reach) find(ctx context.Context, p *process, ref string) (*plane, plane
 type tunnelChangeCmd struct {
 	named
 	wishes
-	NoAuth bool `type:"bool" group:"Callers" help:"Let callers in without user or token."`
+	NoAuth   bool `type:"bool" group:"Callers" help:"Let callers in without user or token."`
+	NoPassOn bool `type:"bool" group:"Callers" help:"The agent does not get the caller's credential."`
 	shown
 	reach
 }
@@ -118,6 +119,7 @@ Examples:
     bindu-edge tunnel change demo --max-body none --inflight default
     bindu-edge tunnel change demo --slug demo-2 --expires-in 30d
     bindu-edge tunnel change demo --allow-cidr 192.0.2.0/24,2001:db8::/32
+    bindu-edge tunnel change demo --methods GET,HEAD --caller-rps 5
     bindu-edge tunnel change demo --basic-auth alice` + exitCodes
 }
 
@@ -137,6 +139,19 @@ func (c *tunnelChangeCmd) Run(ctx context.Context, p *process) error {
 			return &usageError{"--no-auth: given together with a way to authenticate: use one of the two", command}
 		}
 		patch["auth"] = nil
+	}
+	if c.NoPassOn {
+		auth, given := patch["auth"].(map[string]any)
+		switch {
+		case c.NoAuth:
+			return &usageError{"--no-pass-on: given together with --no-auth, after which there is nothing to pass on: leave it out", command}
+		case c.PassOn:
+			return &usageError{"--no-pass-on: given together with --pass-on: use one of the two", command}
+		case !given:
+			auth = map[string]any{}
+			patch["auth"] = auth
+		}
+		auth["pass_on"] = false
 	}
 	if len(patch) == 0 {
 		return &usageError{"nothing to change: give a flag, such as --rps 10", command}

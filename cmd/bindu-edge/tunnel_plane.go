@@ -63,7 +63,7 @@ func (c *reach) open(p *process) (*plane, error) {
 		return nil, err
 	}
 	client, err := planeclient.New(planeclient.Options{
-		BaseURL: c.ControlPlane, Key: key.Reveal(), UserAgent: "bindu-edge/" + readVersion().Version, TLS: roots,
+		BaseURL: c.ControlPlane, Key: key.Reveal(), UserAgent: userAgent(), TLS: roots,
 	})
 	if err != nil {
 		return nil, err
@@ -116,12 +116,13 @@ func (e *advice) Error() string { return e.msg }
 var flagOf = map[string]string{
 	"body.slug": "--slug", "body.name": "--name", "body.role": "--role", "body.expires_at": "--expires-in or --expires-at",
 	"body.limits.rps": "--rps", "body.limits.burst": "--burst", "body.limits.inflight": "--inflight", "body.limits.body_bytes": "--max-body",
+	"body.limits.caller_rps": "--caller-rps", "body.limits.response_bytes": "--max-response", "body.auth.pass_on": "--pass-on",
 	"body.overlap_seconds": "--overlap", "query.search": "--search", "query.cursor": "--cursor",
 	"header.Idempotency-Key": "--idempotency-key", "header.idempotency-key": "--idempotency-key",
 }
 
 var flagsOf = []struct{ prefix, flag string }{
-	{"body.cidrs.allow", "--allow-cidr"}, {"body.cidrs.deny", "--deny-cidr"}, {"body.auth", "caller authentication"},
+	{"body.cidrs.allow", "--allow-cidr"}, {"body.cidrs.deny", "--deny-cidr"}, {"body.auth", "caller authentication"}, {"body.limits.methods", "--methods"},
 }
 
 func flagAt(location string) string {

@@ -44,10 +44,11 @@ type field struct {
 type paper struct {
 	w      *bufio.Writer
 	colour bool
+	width  int // columns; 0 = lines stay whole, see fit
 }
 
 func newPaper(w io.Writer) *paper {
-	return &paper{w: bufio.NewWriter(w), colour: isTerminal(w) && os.Getenv("NO_COLOR") == ""}
+	return &paper{w: bufio.NewWriter(w), colour: isTerminal(w) && os.Getenv("NO_COLOR") == "", width: widthOf(w)}
 }
 
 // isTerminal reports whether w is a terminal that understands escape sequences.
@@ -215,6 +216,9 @@ func describe(t planeclient.Tunnel, edge *url.URL, now time.Time) []field {
 		for _, c := range t.Auth.Credentials {
 			text += " " + c.User
 		}
+		if t.Auth.PassOn {
+			text = strings.TrimSpace(text) + ", passed on to the agent"
+		}
 		put("callers", strings.TrimSpace(text))
 	}
 	if len(t.CIDRs.Allow) > 0 {
@@ -232,8 +236,11 @@ func limitsText(l planeclient.Limits) string {
 	for _, part := range []string{
 		limitText(l.RPS, "requests a second", "any rate"),
 		limitText(l.Burst, "at once", "a second's worth at once"),
+		limitText(l.CallerRPS, "a second from one address", "any rate from one address"),
 		limitText(l.InFlight, "at a time", "any number at a time"),
 		limitText(l.BodyBytes, "bytes a body", "bodies of any size"),
+		limitText(l.ResponseBytes, "bytes an answer", "answers of any size"),
+		strings.Join(l.Methods, " "),
 	} {
 		if part != "" {
 			parts = append(parts, part)

@@ -67,6 +67,40 @@ func (m *moment) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%q is no moment: use 2027-01-31T12:00:00Z or 2027-01-31", text)
 }
 
+// methodList is methods, comma separated; "default" leaves them to the edge's
+// setting. What may be in it is the control plane's to say.
+type methodList struct {
+	given bool
+	names []string
+}
+
+// UnmarshalText serves the command line.
+func (l *methodList) UnmarshalText(text []byte) error {
+	*l = methodList{given: true}
+	if strings.EqualFold(string(text), "default") {
+		return nil
+	}
+	for name := range strings.SplitSeq(string(text), ",") {
+		if name = strings.ToUpper(strings.TrimSpace(name)); name != "" {
+			l.names = append(l.names, name)
+		}
+	}
+	if l.names == nil {
+		return fmt.Errorf("%q names no method: use names such as GET, comma separated, or default", text)
+	}
+	return nil
+}
+
+// put adds the list to a patch.
+func (l methodList) put(patch map[string]any, name string) {
+	switch {
+	case l.names != nil:
+		patch[name] = l.names
+	case l.given:
+		patch[name] = nil
+	}
+}
+
 // limit is a number for a tunnel's limit: "none" is 0, "default" leaves the
 // part to the edge's setting.
 type limit struct {

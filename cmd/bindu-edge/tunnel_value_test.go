@@ -104,6 +104,10 @@ func TestLimits(t *testing.T) {
 		{"unit alone", &sizeLimit{}, "MB", ""},
 		{"exponent", &sizeLimit{}, "1e3", ""},
 		{"negative size", &sizeLimit{}, "-1", ""},
+		{"methods", &methodList{}, " get, M-Search,,", `{"x":["GET","M-SEARCH"]}`},
+		{"the edge's methods", &methodList{}, "DEFAULT", `{"x":null}`},
+		{"no methods", &methodList{}, "", ""},
+		{"empty methods", &methodList{}, " ,", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -31,7 +31,7 @@ type watcher interface {
 func watchTunnels(ctx context.Context, p *process, at *plane, filter planeclient.Filter, every time.Duration, asJSON bool) (err error) {
 	var w watcher = &changes{out: p.stdout, problems: p.stderr, json: asJSON}
 	if out, ok := p.stdout.(*os.File); ok && !asJSON && isTerminal(out) {
-		w = &live{paper: newPaper(out), tty: out}
+		w = &live{inPlace: inPlace{paper: newPaper(out), tty: out}}
 	}
 	defer func() { err = errors.Join(err, w.end()) }()
 	tick := time.NewTicker(every)
@@ -140,13 +140,18 @@ func (c *changes) away(problem error) error {
 
 func (c *changes) end() error { return nil }
 
-// live keeps a table in place on a terminal's other screen, so that what was
-// there before comes back.
+// live keeps the table of the last list in place.
 type live struct {
+	inPlace
+	last []planeclient.Tunnel
+}
+
+// inPlace keeps lines in place on a terminal's other screen, so that what was
+// there before comes back.
+type inPlace struct {
 	paper *paper
 	tty   *os.File
 	on    bool
-	last  []planeclient.Tunnel
 }
 
 const (
@@ -160,14 +165,18 @@ const (
 
 func (l *live) show(list []planeclient.Tunnel, now time.Time) error {
 	l.last = list
-	return l.draw(cell{fmt.Sprintf("%d tunnels, %s; Ctrl-C ends", len(list), now.Format(time.TimeOnly)), faint}, now)
+	return l.table(cell{fmt.Sprintf("%d tunnels, %s; Ctrl-C ends", len(list), now.Format(time.TimeOnly)), faint}, now)
 }
 
 func (l *live) away(problem error) error {
-	return l.draw(cell{problem.Error(), red}, time.Now())
+	return l.table(cell{problem.Error(), red}, time.Now())
 }
 
-func (l *live) draw(foot cell, now time.Time) error {
+func (l *live) table(foot cell, now time.Time) error {
+	return l.draw(l.paper.align(tableOf(l.last, now)), foot)
+}
+
+func (l *inPlace) draw(lines []string, foot cell) error {
 	width, height, err := term.GetSize(l.tty.Fd())
 	if err != nil || width < 1 || height < 1 {
 		width, height = 0, fallbackRows
@@ -176,7 +185,6 @@ func (l *live) draw(foot cell, now time.Time) error {
 		l.on = true
 		_, _ = l.paper.w.WriteString(otherScreen)
 	}
-	lines := l.paper.align(tableOf(l.last, now))
 	if room := max(height-2, 1); len(lines) > room {
 		lines = append(lines[:room-1:room-1], fmt.Sprintf("… %d more", len(lines)-room+1))
 	}
@@ -195,7 +203,7 @@ func (l *live) draw(foot cell, now time.Time) error {
 	return l.paper.flush()
 }
 
-func (l *live) end() error {
+func (l *inPlace) end() error {
 	if !l.on {
 		return nil
 	}

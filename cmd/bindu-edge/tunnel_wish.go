@@ -17,16 +17,20 @@ type wishes struct {
 	ExpiresIn span    `group:"Tunnel" placeholder:"DURATION" help:"End of the tunnel, from now: 12h, 720h, 30d."`
 	ExpiresAt moment  `group:"Tunnel" placeholder:"TIME" help:"End of the tunnel: 2027-01-31T12:00:00Z, or 2027-01-31 for its first moment in UTC."`
 
-	RPS      rateLimit  `name:"rps" group:"Limits" placeholder:"N" help:"Requests a second: 0 to 1000000; none for no limit, default for the edge's setting."`
-	Burst    countLimit `group:"Limits" placeholder:"N" help:"Requests at once before --rps counts: 0 to 1000000 (0: one second's worth), or default."`
-	InFlight countLimit `name:"inflight" group:"Limits" placeholder:"N" help:"Requests at a time: 0 to 1000000, none or default."`
-	MaxBody  sizeLimit  `group:"Limits" placeholder:"SIZE" help:"Bytes of one request's body: 65536, 64KiB, 10MB, none or default."`
+	RPS         rateLimit  `name:"rps" group:"Limits" placeholder:"N" help:"Requests a second: 0 to 1000000; none for no limit, default for the edge's setting."`
+	Burst       countLimit `group:"Limits" placeholder:"N" help:"Requests at once before --rps counts: 0 to 1000000 (0: one second's worth), or default."`
+	CallerRPS   rateLimit  `name:"caller-rps" group:"Limits" placeholder:"N" help:"Requests a second from one address (IPv6: /64): 0 to 1000000, none or default."`
+	InFlight    countLimit `name:"inflight" group:"Limits" placeholder:"N" help:"Requests at a time: 0 to 1000000, none or default."`
+	MaxBody     sizeLimit  `group:"Limits" placeholder:"SIZE" help:"Bytes of one request's body: 65536, 64KiB, 10MB, none or default."`
+	MaxResponse sizeLimit  `group:"Limits" placeholder:"SIZE" help:"Bytes of one answer's body, event streams too: 65536, 64KiB, 10MB, none or default."`
+	Methods     methodList `group:"Limits" placeholder:"METHODS" help:"Methods that callers may use, comma separated, of those that the edge lets in; default for all of these."`
 
 	AllowCIDR     []string `name:"allow-cidr" group:"Callers" placeholder:"CIDR" help:"Networks or addresses that callers may come from, comma separated or one a flag; none for all."`
 	DenyCIDR      []string `name:"deny-cidr" group:"Callers" placeholder:"CIDR" help:"Networks or addresses that callers may not come from; wins over the above. none for an empty list."`
 	BasicAuth     string   `type:"word" group:"Callers" placeholder:"USER" help:"Callers need this user's password (HTTP Basic), which is asked for on the terminal."`
 	BasicAuthFile string   `type:"path" group:"Callers" help:"File with user:password, one a line, at most 16; - for standard input."`
 	BearerFile    string   `type:"path" group:"Callers" help:"File with tokens that callers need one of (Authorization: Bearer), one a line, at most 16; - for standard input."`
+	PassOn        bool     `type:"bool" group:"Callers" help:"The agent gets the caller's credential too."`
 }
 
 // patch is what the flags ask for, as a merge patch.
@@ -49,8 +53,11 @@ func (w *wishes) patch(ctx context.Context, p *process, command string) (planecl
 	limits := map[string]any{}
 	w.RPS.put(limits, "rps")
 	w.Burst.put(limits, "burst")
+	w.CallerRPS.put(limits, "caller_rps")
 	w.InFlight.put(limits, "inflight")
 	w.MaxBody.put(limits, "body_bytes")
+	w.MaxResponse.put(limits, "response_bytes")
+	w.Methods.put(limits, "methods")
 	if len(limits) > 0 {
 		patch["limits"] = limits
 	}
@@ -63,6 +70,12 @@ func (w *wishes) patch(ctx context.Context, p *process, command string) (planecl
 	auth, err := w.auth(ctx, p, command)
 	if err != nil {
 		return nil, err
+	}
+	if w.PassOn {
+		if auth == nil {
+			auth = map[string]any{}
+		}
+		auth["pass_on"] = true
 	}
 	if auth != nil {
 		patch["auth"] = auth

@@ -69,3 +69,6 @@ func readVersion() build {
 	}
 	return b
 }
+
+// userAgent is what this program calls itself to edges and control planes.
+func userAgent() string { return "bindu-edge/" + readVersion().Version }

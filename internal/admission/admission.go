@@ -31,6 +31,9 @@ type Options struct {
 	// Checks is how many credentials are looked at at once; 0 = half as many as
 	// there are cores, and at least one.
 	Checks int
+	// Refusals is asked once for each limit, by name, and returns what counts a
+	// refusal by it; nil = nobody counts.
+	Refusals func(limit string) (refused func())
 }
 
 // Limits are those of one tunnel; 0 = none.
@@ -52,6 +55,8 @@ type Guard struct {
 	rates  *buckets      // by tunnel and address
 	passed *passed       // credentials that were right
 	slots  chan struct{} // one for each check that runs
+
+	refused *refused
 }
 
 // New makes a Guard.
@@ -61,7 +66,7 @@ func New(o Options) *Guard {
 	}
 	return &Guard{
 		opts: o, seed: maphash.MakeSeed(), rates: newBuckets(), passed: newPassed(),
-		slots: make(chan struct{}, o.Checks),
+		slots: make(chan struct{}, o.Checks), refused: newRefused(o.Refusals),
 	}
 }
 

@@ -51,7 +51,7 @@ func TestResponse(t *testing.T) {
 			t.Run(row.name, func(t *testing.T) {
 				t.Parallel()
 				g := admission.New(admission.Options{Limits: admission.Limits{Response: limit}}).Gate(grant(tunnel.Limits{Response: row.own}))
-				res := &http.Response{StatusCode: max(row.status, 101), Header: http.Header{wire.HeaderResponseLimit: {"7"}}, ContentLength: -1}
+				res := &http.Response{StatusCode: max(row.status, 101), Header: http.Header{wire.HeaderResponseLimit: {"7"}, wire.HeaderAgentTime: {"7"}}, ContentLength: -1}
 				if row.status == 0 {
 					res.StatusCode = 200
 				}
@@ -86,6 +86,9 @@ func TestResponse(t *testing.T) {
 				}
 				if told := res.Header.Get(wire.HeaderResponseLimit); row.cut && told != "100" || told == "7" {
 					t.Errorf("the door is told %q", told)
+				}
+				if told := res.Header.Get(wire.HeaderAgentTime); told != "" {
+					t.Errorf("the agent told the door %q", told)
 				}
 				if _, coded := errors.AsType[*fault.Error](err); coded {
 					t.Errorf("an answer that has begun has a code: %v", err)

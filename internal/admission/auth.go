@@ -104,11 +104,13 @@ func newAuth(old *auth, grant tunnel.Grant) *auth {
 // authenticate lets the request pass if its credential is one of the tunnel's.
 func (g *Gate) authenticate(a *auth, req *http.Request) (slow bool, err error) {
 	if a.kind != tunnel.AuthBasic && a.kind != tunnel.AuthBearer {
+		g.guard.refused.auth()
 		return false, errKind
 	}
 	var buffer [maxShown]byte
 	shown, ok := a.read(req.Header[headerAuthorization], &buffer)
 	if !ok {
+		g.guard.refused.auth()
 		return false, a.errMissing
 	}
 	key := g.guard.passed.key(a, shown)
@@ -150,10 +152,12 @@ func (a *auth) read(values []string, buffer *[maxShown]byte) (shown []byte, ok b
 func (g *Gate) check(ctx context.Context, a *auth, shown string, key [sha256.Size]byte, guesser uint64) error {
 	guard := g.guard
 	if wait := guard.rates.due(guesser, guessEvery, MaxGuesses); wait > 0 {
+		guard.refused.guesses()
 		return tooManyGuesses(wait)
 	}
 	if g.checking.Add(1) > MaxChecking {
 		g.checking.Add(-1)
+		guard.refused.checks()
 		return errChecking
 	}
 	defer g.checking.Add(-1)
@@ -165,9 +169,11 @@ func (g *Gate) check(ctx context.Context, a *auth, shown string, key [sha256.Siz
 		return nil // another request with it was looked at meanwhile
 	}
 	if wait := guard.rates.take(guesser, guessEvery, MaxGuesses); wait > 0 {
+		guard.refused.guesses()
 		return tooManyGuesses(wait)
 	}
 	if !a.matches(shown) {
+		guard.refused.auth()
 		return a.errWrong
 	}
 	guard.rates.giveBack(guesser, guessEvery)
@@ -188,6 +194,7 @@ func (g *Guard) slot(ctx context.Context) error {
 	case g.slots <- struct{}{}:
 		return nil
 	case <-patience.C:
+		g.refused.checks()
 		return errChecking
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -15,8 +15,9 @@ import (
 // the limit passes.
 type limitedBody struct {
 	io.ReadCloser
-	err  error
-	left int64
+	err     error
+	left    int64
+	refused func() // called once, when there is more
 }
 
 func (b *limitedBody) Read(p []byte) (int, error) {
@@ -28,6 +29,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	if b.left -= int64(n); b.left < 0 {
+		b.refused()
 		// What is allowed goes on before the error does.
 		if n--; n > 0 {
 			return n, nil
@@ -50,18 +52,20 @@ func (g *Gate) Answer(req *http.Request, res *http.Response) error {
 	if in.policy != nil {
 		g.tell(in, req, res.Header)
 	}
-	delete(res.Header, wire.HeaderResponseLimit) // an agent can't set it
+	delete(res.Header, wire.HeaderResponseLimit) // an agent can't set these
+	delete(res.Header, wire.HeaderAgentTime)
 	if in.Response <= 0 || res.StatusCode == http.StatusSwitchingProtocols || req.Method == http.MethodHead || res.Body == http.NoBody {
 		return nil
 	}
 	if res.ContentLength > in.Response {
+		g.guard.refused.response()
 		return fault.New(fault.BadAgentResponse, fmt.Sprintf("The answer has %d bytes; this tunnel may send %d.", res.ContentLength, in.Response))
 	}
 	if res.ContentLength >= 0 || !in.explicit && isEventStream(res.Header) {
 		return nil
 	}
 	res.Header[wire.HeaderResponseLimit] = in.responseField
-	res.Body = &limitedBody{ReadCloser: res.Body, err: errResponse, left: in.Response}
+	res.Body = &limitedBody{ReadCloser: res.Body, err: errResponse, left: in.Response, refused: g.guard.refused.response}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package admission
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -96,6 +97,13 @@ func (g *Gate) Update(grant tunnel.Grant) {
 //
 // It blocks only while a credential is looked at that was not seen before.
 func (g *Gate) Enter(req *http.Request) (*http.Request, error) {
+	s := startSpan(req)
+	admitted, err := g.enter(req)
+	s.End(err)
+	return admitted, err
+}
+
+func (g *Gate) enter(req *http.Request) (*http.Request, error) {
 	in := g.rules.Load()
 	for {
 		slow, err := g.mayCome(in, req)
@@ -109,6 +117,7 @@ func (g *Gate) Enter(req *http.Request) (*http.Request, error) {
 		in = now // whom the old rules let in, the new ones need not
 	}
 	if in.Body > 0 && req.ContentLength > in.Body {
+		g.guard.refused.body()
 		return nil, in.errBody
 	}
 	if err := g.spend(in, req); err != nil {
@@ -116,19 +125,22 @@ func (g *Gate) Enter(req *http.Request) (*http.Request, error) {
 	}
 	if n := g.inFlight.Add(1); in.InFlight > 0 && n > int64(in.InFlight) {
 		g.inFlight.Add(-1)
+		g.guard.refused.inFlight()
 		return nil, in.errInFlight
 	}
-	return in.prepared(req), nil
+	return in.prepared(req, g.guard.refused.body), nil
 }
 
 // mayCome says whether this caller may do this at all.
 func (g *Gate) mayCome(in *rules, req *http.Request) (slow bool, err error) {
 	if in.methods != nil && !slices.Contains(in.methods, req.Method) {
+		g.guard.refused.method()
 		return false, in.errMethod
 	}
 	if in.allow != nil || in.deny != nil {
 		addr := callerOf(req).Unmap()
 		if !addr.IsValid() || in.deny.contain(addr) || in.allow != nil && !in.allow.contain(addr) {
+			g.guard.refused.address()
 			return false, errAddress
 		}
 	}
@@ -147,6 +159,7 @@ func (g *Gate) spend(in *rules, req *http.Request) error {
 	if in.CallerRPS > 0 {
 		key = g.key(callerOf(req), requests)
 		if wait := g.guard.rates.take(key, everyOf(in.CallerRPS), secondsWorth(in.CallerRPS)); wait > 0 {
+			g.guard.refused.callerRate()
 			return g.limited(in, req, in.callerText, wait)
 		}
 	}
@@ -163,11 +176,16 @@ func (g *Gate) spend(in *rules, req *http.Request) error {
 	if key != 0 {
 		g.guard.rates.giveBack(key, everyOf(in.CallerRPS))
 	}
+	g.guard.refused.rate()
 	return g.limited(in, req, in.rateText, wait)
 }
 
+// longest is what Retry-After says at most: about 30 years, in seconds.
+const longest = 1e9
+
 func (g *Gate) limited(in *rules, req *http.Request, detail string, wait time.Duration) error {
-	e := &fault.Error{Code: fault.RateLimited, RetryAfter: max(wait, time.Second), Detail: detail}
+	// Whole seconds: it must not be before the t that is told.
+	e := &fault.Error{Code: fault.RateLimited, RetryAfter: time.Duration(math.Ceil(min(wait.Seconds(), longest))) * time.Second, Detail: detail}
 	if in.policy != nil {
 		e.Header = http.Header{}
 		g.tell(in, req, e.Header)
@@ -175,8 +193,9 @@ func (g *Gate) limited(in *rules, req *http.Request, detail string, wait time.Du
 	return e
 }
 
-// prepared is the request as it goes on.
-func (in *rules) prepared(req *http.Request) *http.Request {
+// prepared is the request as it goes on. tooLarge counts a body that turns out to
+// be.
+func (in *rules) prepared(req *http.Request, tooLarge func()) *http.Request {
 	limit := in.Body > 0 && req.ContentLength < 0 && req.Body != nil
 	hide := in.auth != nil && !in.auth.passOn
 	if !limit && !hide {
@@ -184,7 +203,7 @@ func (in *rules) prepared(req *http.Request) *http.Request {
 	}
 	out := *req
 	if limit {
-		out.Body = &limitedBody{ReadCloser: req.Body, err: in.errBody, left: in.Body}
+		out.Body = &limitedBody{ReadCloser: req.Body, err: in.errBody, left: in.Body, refused: tooLarge}
 	}
 	if hide {
 		out.Header = without(req.Header, headerAuthorization) // another attempt needs the caller's

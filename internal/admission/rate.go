@@ -24,9 +24,10 @@ func limiter(old *rate.Limiter, l Limits) *rate.Limiter {
 	return next
 }
 
-// The fields of draft-ietf-httpapi-ratelimit-headers, and the names of our
-// policies in them. A bucket of q requests that is full again after w seconds is
-// told as q in w.
+// The fields of draft-ietf-httpapi-ratelimit-headers (10, and as 11 words it),
+// and the names of our policies in them. A bucket of q requests that is full again
+// after w seconds is told as q in w; r of them are left, and after t seconds there
+// is one more. A caller has no need of a partition key: all it is told is its own.
 const (
 	headerPolicy = "Ratelimit-Policy"
 	headerRate   = "Ratelimit"
@@ -57,19 +58,20 @@ func (l Limits) policy() []string {
 // tell adds both fields to h, beside those of the agent's server.
 func (g *Gate) tell(in *rules, req *http.Request, h http.Header) {
 	var text []byte
-	add := func(name string, left int, full float64) {
+	add := func(name string, left int, next float64) {
 		text = listItem(text, name)
 		text = strconv.AppendInt(append(text, ";r="...), int64(left), 10)
-		text = strconv.AppendInt(append(text, ";t="...), wholeSeconds(full), 10)
+		text = strconv.AppendInt(append(text, ";t="...), wholeSeconds(next), 10)
 	}
 	if in.rate != nil {
-		burst := float64(in.burst())
-		tokens := min(max(in.rate.TokensAt(time.Now()), 0), burst)
-		add(nameTunnel, int(tokens), (burst-tokens)/in.RPS)
+		tokens := min(max(in.rate.TokensAt(time.Now()), 0), float64(in.burst()))
+		left := math.Floor(tokens)
+		add(nameTunnel, int(left), (left+1-tokens)/in.RPS)
 	}
 	if in.CallerRPS > 0 {
-		left, full := g.guard.rates.left(g.key(callerOf(req), requests), everyOf(in.CallerRPS), secondsWorth(in.CallerRPS))
-		add(nameCaller, left, full.Seconds())
+		every, burst := everyOf(in.CallerRPS), secondsWorth(in.CallerRPS)
+		left, full := g.guard.rates.left(g.key(callerOf(req), requests), every, burst)
+		add(nameCaller, left, owed(int64(full), every, burst-left).Seconds())
 	}
 	h[headerPolicy] = append(h[headerPolicy], in.policy...)
 	h[headerRate] = append(h[headerRate], string(text))
@@ -83,6 +85,8 @@ func listItem(text []byte, name string) []byte {
 	return append(text, name...)
 }
 
-// wholeSeconds rounds up, and keeps to what an Integer may be (RFC 9651, section
-// 3.3.1).
-func wholeSeconds(s float64) int64 { return int64(min(math.Ceil(s), 999_999_999_999_999)) }
+// wholeSeconds rounds up, but not for the last digits of a division, and keeps to
+// what an Integer may be (RFC 9651, section 3.3.1).
+func wholeSeconds(s float64) int64 {
+	return int64(min(max(math.Ceil(s-1e-6), 1), 999_999_999_999_999))
+}

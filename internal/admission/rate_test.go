@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,7 +130,7 @@ func TestRateFields(t *testing.T) {
 		fields []string // of each answer, one after the other at the same time
 	}{
 		{"none", admission.Limits{InFlight: 5}, "", []string{"", ""}},
-		{"tunnel", admission.Limits{RPS: 0.5, Burst: 3}, `"default";q=3;w=6`, []string{`"default";r=2;t=2`, `"default";r=1;t=4`, `"default";r=0;t=6`, `"default";r=0;t=6`}},
+		{"tunnel", admission.Limits{RPS: 0.5, Burst: 3}, `"default";q=3;w=6`, []string{`"default";r=2;t=2`, `"default";r=1;t=2`, `"default";r=0;t=2`, `"default";r=0;t=2`}},
 		{"caller", admission.Limits{CallerRPS: 2}, `"caller";q=2;w=1`, []string{`"caller";r=1;t=1`, `"caller";r=0;t=1`, `"caller";r=0;t=1`}},
 		{
 			"both", admission.Limits{RPS: 10, Burst: 100, CallerRPS: 1}, `"default";q=100;w=10, "caller";q=1;w=1`,
@@ -141,17 +143,7 @@ func TestRateFields(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := admission.New(admission.Options{Limits: row.limits, RateFields: true}).Gate(tunnel.Grant{})
 				for i, want := range row.fields {
-					req := from(t, "192.0.2.1")
-					var got http.Header
-					if _, err := g.Enter(req); err != nil {
-						got = fault.From(err).Header
-					} else {
-						res := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
-						if err := g.Answer(req, res); err != nil {
-							t.Fatal(err)
-						}
-						got = res.Header
-					}
+					got, _ := fields(t, g, from(t, "192.0.2.1"))
 					if got.Get("RateLimit-Policy") != row.policy || got.Get("RateLimit") != want {
 						t.Errorf("answer %d has %v, want %s and %s", i, got, row.policy, want)
 					}
@@ -159,6 +151,70 @@ func TestRateFields(t *testing.T) {
 			})
 		})
 	}
+}
+
+// t is when one more request comes to what is left (draft 10, section 4.1.2), and
+// Retry-After is never before it (section 6).
+func TestRateFieldsInTime(t *testing.T) {
+	t.Parallel()
+	type told struct {
+		after time.Duration // since the one before
+		field string
+	}
+	for _, row := range []struct {
+		name   string
+		limits admission.Limits
+		told   []told
+	}{
+		{"tunnel", admission.Limits{RPS: 0.1, Burst: 2}, []told{
+			{0, `"default";r=1;t=10`}, {4 * time.Second, `"default";r=0;t=6`}, {0, `"default";r=0;t=6`},
+			{5500 * time.Millisecond, `"default";r=0;t=1`}, {500 * time.Millisecond, `"default";r=0;t=10`}, {25 * time.Second, `"default";r=1;t=10`},
+		}},
+		{"caller", admission.Limits{CallerRPS: 0.1}, []told{
+			{0, `"caller";r=0;t=10`}, {4 * time.Second, `"caller";r=0;t=6`}, {5900 * time.Millisecond, `"caller";r=0;t=1`}, {100 * time.Millisecond, `"caller";r=0;t=10`},
+		}},
+		{"caller with some at once", admission.Limits{CallerRPS: 1.5}, []told{
+			{0, `"caller";r=1;t=1`}, {0, `"caller";r=0;t=1`}, {0, `"caller";r=0;t=1`}, {10 * time.Second, `"caller";r=1;t=1`},
+		}},
+		{"never again", admission.Limits{RPS: 1e-12}, []told{{0, `"default";r=0;t=1000000000000`}, {0, `"default";r=0;t=1000000000000`}}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := admission.New(admission.Options{Limits: row.limits, RateFields: true}).Gate(tunnel.Grant{})
+				for i, want := range row.told {
+					time.Sleep(want.after)
+					header, refused := fields(t, g, from(t, "192.0.2.1"))
+					if got := header.Get("RateLimit"); got != want.field {
+						t.Errorf("answer %d tells %s, want %s", i, got, want.field)
+					}
+					_, text, _ := strings.Cut(header.Get("RateLimit"), ";t=")
+					seconds, err := strconv.Atoi(text)
+					if err != nil {
+						t.Fatal(err)
+					}
+					soonest := time.Duration(min(seconds, 1_000_000_000)) * time.Second
+					if refused != nil && (refused.RetryAfter < soonest || refused.RetryAfter%time.Second != 0) {
+						t.Errorf("answer %d: Retry-After %s, with t=%d", i, refused.RetryAfter, seconds)
+					}
+				}
+			})
+		})
+	}
+}
+
+// fields are those of the answer to a request, and why it was refused if it was.
+func fields(t *testing.T, g *admission.Gate, req *http.Request) (http.Header, *fault.Error) {
+	t.Helper()
+	if _, err := g.Enter(req); err != nil {
+		e := fault.From(err)
+		return e.Header, e
+	}
+	res := &http.Response{StatusCode: 200, Header: http.Header{}, Body: http.NoBody}
+	if err := g.Answer(req, res); err != nil {
+		t.Fatal(err)
+	}
+	return res.Header, nil
 }
 
 // What the agent's own server says of its rates stays.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/getbindu/bindu-edge/internal/controlclient"
 	"github.com/getbindu/bindu-edge/internal/fault"
@@ -70,6 +71,11 @@ type Options struct {
 	Logger       *slog.Logger
 	Floods       Floods              // nil: every address may try as often as it likes
 	Accepted     func(*http.Request) // nil, or told whose connection has become a tunnel
+
+	Metrics prometheus.Registerer // nil = not registered
+	// Refusals is asked once for each limit, by name, and returns what counts a
+	// refusal by it; nil = nobody counts.
+	Refusals func(limit string) (refused func())
 }
 
 // Handler answers GET /ws and GET /ws/{tunnel_id}. Make it with New.
@@ -77,13 +83,17 @@ type Handler struct {
 	opts Options
 	log  *slog.Logger
 
-	checks *checks
-	links  chan func(context.Context) (serve func()) // from ServeHTTP to Run
+	metrics *metrics
+	checks  *checks
+	roster  roster
+	links   chan func(context.Context) (serve func()) // from ServeHTTP to Run
 }
 
 // New makes a Handler. No agent is let in before Run.
 func New(o Options) *Handler {
-	return &Handler{opts: o, log: o.Logger, checks: newChecks(o.Revalidate), links: make(chan func(context.Context) func())}
+	h := &Handler{opts: o, log: o.Logger, checks: newChecks(o.Revalidate), links: make(chan func(context.Context) func())}
+	h.metrics = newMetrics(o, &h.roster)
+	return h
 }
 
 // accepted is the WebSocket of an agent that was let in.
@@ -111,7 +121,7 @@ type attempt struct {
 // ServeHTTP lets one agent in, or not. It returns after the handshake: net/http
 // keeps much of a request alive for as long as its handler runs.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &attempt{outcome: "accepted", status: http.StatusSwitchingProtocols, remote: r.RemoteAddr, version: version(r.UserAgent())}
+	a := &attempt{outcome: outcomeAccepted, status: http.StatusSwitchingProtocols, remote: r.RemoteAddr, version: version(r.UserAgent())}
 	session, err := h.admit(r, a)
 	if err != nil {
 		h.leave(a)
@@ -122,11 +132,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.tried(r, a, nil)
+	h.metrics.opened(a.protocol)
 	ws, err := h.upgrade(w, r, a)
 	if err != nil {
+		h.metrics.undone(a.protocol)
 		session.Abandon()
 		h.leave(a)
-		a.outcome, a.status, a.err = "handshake_failed", http.StatusBadRequest, err
+		a.outcome, a.status, a.err = outcomeHandshake, http.StatusBadRequest, err
 		h.record(r.Context(), a)
 		return
 	}
@@ -140,6 +152,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = ws.CloseNow()
 		session.Abandon()
 		h.leave(a)
+		h.metrics.closed(a.protocol, link.ReasonAbandoned)
 	}
 }
 
@@ -256,8 +269,9 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, a *attempt) (*
 	return &accepted{Conn: ws, on: small}, nil
 }
 
-// record writes the one event of an attempt, accepted or not.
+// record writes the one event of an attempt, accepted or not, and counts it.
 func (h *Handler) record(ctx context.Context, a *attempt) {
+	h.metrics.tried(a.outcome)
 	attrs := []slog.Attr{
 		slog.String("tunnel_id", string(a.tunnel)), slog.String("remote_addr", a.remote),
 		slog.String("outcome", a.outcome), slog.Int("status", a.status),

@@ -112,6 +112,7 @@ func (h *Handler) admitEphemeral(r *http.Request, a *attempt, instance string) (
 	}
 	grant, giveUp, err := h.opts.Ephemeral.take(network(h.opts.Address(r)), instance)
 	if err != nil {
+		h.metrics.ephemeralRefused(err)
 		return nil, err
 	}
 	a.grant, a.tunnel = grant, grant.Tunnel

@@ -16,6 +16,7 @@ import (
 type agentLink interface {
 	hub.Link
 	Err() error
+	Load() (streams int, unread int64)
 }
 
 // Run serves the links of the agents that were let in, until ctx ends and with
@@ -73,6 +74,8 @@ func (h *Handler) begin(ctx context.Context, a *attempt, session *hub.Session, w
 	if err != nil {
 		session.Abandon()
 		h.leave(a)
+		h.metrics.closed(a.protocol, link.ReasonAbandoned)
+		h.roster.note(neverStood(a, err))
 		h.log.Warn("a link could not be started", "tunnel_id", a.grant.Tunnel, "error", err)
 		return nil
 	}
@@ -85,12 +88,16 @@ func (h *Handler) begin(ctx context.Context, a *attempt, session *hub.Session, w
 
 func (h *Handler) serve(ctx context.Context, a *attempt, session *hub.Session, l agentLink) {
 	began := time.Now()
+	member := &stood{a: a, link: l, session: session, since: began}
+	h.roster.add(member)
 	if a.watch != nil {
 		h.checks.stand(a.watch, l, session)
 		h.report(a, session, controlclient.LinkConnected, began, "")
 	}
 	reason := session.Serve(ctx, l)
+	h.roster.remove(member, reason)
 	h.leave(a) // before the end is told: who hears of it may come again
+	h.metrics.closed(a.protocol, reason)
 	if (reason == link.ReasonExpired || reason == link.ReasonRevoked) && h.opts.Ended != nil {
 		h.opts.Ended(a.grant.Tunnel)
 	}

@@ -80,12 +80,12 @@ func TestRecheck(t *testing.T) {
 		t.Errorf("log: %s", text)
 	}
 	closed := <-reports
-	want.State, want.Reason = controlclient.LinkClosed, string(link.ReasonRevoked)
+	want.State, want.Reason, want.Normal = controlclient.LinkClosed, string(link.ReasonRevoked), true
 	if diff := cmp.Diff(want, closed, ignore); diff != "" || closed.Session != opened.Session {
 		t.Errorf("%+v (-want +got):\n%s", closed, diff)
 	}
 	refused := <-reports // it came again
-	want.State, want.Reason = controlclient.LinkRefused, "tunnel_revoked"
+	want.State, want.Reason, want.Normal = controlclient.LinkRefused, "tunnel_revoked", false
 	if diff := cmp.Diff(want, refused, ignore); diff != "" || refused.Session != "" {
 		t.Errorf("%+v (-want +got):\n%s", refused, diff)
 	}

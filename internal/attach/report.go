@@ -7,6 +7,7 @@ import (
 	"github.com/getbindu/bindu-edge/internal/controlclient"
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/hub"
+	"github.com/getbindu/bindu-edge/internal/link"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
@@ -57,6 +58,7 @@ func reportOf(a *attempt, session *hub.Session, state controlclient.LinkState, a
 	r := controlclient.LinkReport{
 		Tunnel: a.tunnel, State: state, At: at, Protocol: "json",
 		AgentVersion: a.version, RemoteAddr: a.remote, Reason: reason,
+		Normal: state == controlclient.LinkClosed && link.Reason(reason).Normal(),
 	}
 	if a.protocol == wire.ProtocolH2 {
 		r.Protocol = "h2"

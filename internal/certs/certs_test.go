@@ -2,11 +2,7 @@ package certs
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/pem"
 	"log/slog"
 	"math/big"
 	"os"
@@ -15,37 +11,13 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/getbindu/bindu-edge/test/ca"
 )
 
-// pair is a certificate and its key, PEM.
-type pair struct{ cert, key []byte }
-
-func issue(t testing.TB, serial int64) pair {
+func issue(t testing.TB, serial int64) ca.Pair {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair{
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
-	}
-}
-
-func write(t testing.TB, path string, text []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	return ca.New(t).Issue(t, x509.Certificate{SerialNumber: big.NewInt(serial)})
 }
 
 func serial(f *Files) int64 { return f.Current().Own.Leaf.SerialNumber.Int64() }
@@ -58,8 +30,7 @@ func TestRenewed(t *testing.T) {
 	first, second := issue(t, 1), issue(t, 2)
 	var log bytes.Buffer
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	write(t, o.Cert, first.cert)
-	write(t, o.Key, first.key)
+	first.Write(t, o.Cert, o.Key)
 	synctest.Test(t, func(t *testing.T) {
 		f, err := Open(o)
 		if err != nil {
@@ -76,14 +47,14 @@ func TestRenewed(t *testing.T) {
 			}
 		}
 		step("at first", 1, 0)
-		write(t, o.Cert, second.cert)
+		ca.Write(t, o.Cert, second.Cert)
 		step("within the second", 1, 0)
 		wait(time.Second)
 		step("the key is still the old one", 1, 1)
-		write(t, o.Key, second.key)
+		ca.Write(t, o.Key, second.Key)
 		wait(time.Second)
 		step("both are renewed", 2, 1)
-		write(t, o.Cert, second.cert[:len(second.cert)/2])
+		ca.Write(t, o.Cert, second.Cert[:len(second.Cert)/2])
 		wait(time.Second)
 		step("half-written", 2, 1)
 		wait(time.Minute)
@@ -93,8 +64,7 @@ func TestRenewed(t *testing.T) {
 		}
 		wait(time.Minute)
 		step("gone", 2, 3)
-		write(t, o.Cert, first.cert)
-		write(t, o.Key, first.key)
+		first.Write(t, o.Cert, o.Key)
 		wait(time.Second)
 		step("there again", 1, 3)
 		if strings.Contains(log.String(), "PRIVATE") {
@@ -109,15 +79,13 @@ func TestExpect(t *testing.T) {
 	o := Options{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
 	for _, n := range []int64{1, 2} {
 		p := issue(t, n)
-		write(t, o.Cert, p.cert)
-		write(t, o.Key, p.key)
+		p.Write(t, o.Cert, o.Key)
 		f, err := Open(o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		next := issue(t, n+10)
-		write(t, o.Cert, next.cert)
-		write(t, o.Key, next.key)
+		next.Write(t, o.Cert, o.Key)
 		f.Expect()
 		if got := serial(f); got != n+10 {
 			t.Errorf("got certificate %d, want %d", got, n+10)
@@ -130,11 +98,11 @@ func TestOpen(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string, text []byte) string {
 		p := filepath.Join(dir, name)
-		write(t, p, text)
+		ca.Write(t, p, text)
 		return p
 	}
 	one, two := issue(t, 1), issue(t, 2)
-	cert, key := path("cert", one.cert), path("key", one.key)
+	cert, key := path("cert", one.Cert), path("key", one.Key)
 	for _, row := range []struct {
 		name string
 		o    Options
@@ -144,7 +112,7 @@ func TestOpen(t *testing.T) {
 		{"with an authority", Options{Cert: cert, Key: key, Authority: cert}, ""},
 		{"no certificate", Options{Cert: cert + "?", Key: key}, cert + "?"},
 		{"no key", Options{Cert: cert, Key: path("empty", nil)}, "empty"},
-		{"another's key", Options{Cert: cert, Key: path("other", two.key)}, "other"},
+		{"another's key", Options{Cert: cert, Key: path("other", two.Key)}, "other"},
 		{"an authority that is none", Options{Cert: cert, Key: key, Authority: key}, "holds no certificate"},
 		{"too large", Options{Cert: path("large", make([]byte, maxFile+1)), Key: key}, "larger than 1 MiB"},
 		{"a directory", Options{Cert: dir, Key: key}, dir},
@@ -163,8 +131,7 @@ func BenchmarkGetCertificate(b *testing.B) {
 	dir := b.TempDir()
 	o := Options{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
 	p := issue(b, 1)
-	write(b, o.Cert, p.cert)
-	write(b, o.Key, p.key)
+	p.Write(b, o.Cert, o.Key)
 	f, err := Open(o)
 	if err != nil {
 		b.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -20,6 +21,8 @@ type Control struct {
 
 	AdminAPIKeyFile string `setting:"ADMIN_API_KEY_FILE" type:"path" group:"Keys" help:"File that holds an admin's API key, which is made one at the start; see bindu-edge key generate. Without it the first start makes a key and prints it once."`
 	RequireEdgeKey  bool   `setting:"REQUIRE_EDGE_KEY" type:"bool" default:"false" group:"Keys" help:"Answer the calls that every edge makes (resolve, validate) only with an API key of the role edge: CONTROL_PLANE_TOKEN of the edges."`
+
+	EdgeURL *url.URL `setting:"EDGE_URL" type:"url" example:"https://edge.example.com" group:"Page" help:"URL of the edge, for the commands and addresses that the page shows. Default: a placeholder."`
 
 	Logging `embed:"" group:"Logging"`
 

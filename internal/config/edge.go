@@ -25,7 +25,7 @@ import (
 type Listening struct {
 	Host           string         `setting:"HOST" type:"host" default:"${host=0.0.0.0}" help:"Address of the public listener: an IP address or a host name of this machine."`
 	Port           int            `setting:"PORT" type:"port" default:"8080" help:"Port of the public listener, for callers and agents: 1 to 65535."`
-	AdminAddr      string         `setting:"ADMIN_ADDR" type:"listen" off:"none" default:"${admin=127.0.0.1:9090}" help:"Address of the operator's listener (health, metrics, profiles), host:port; none for no such listener. It knows no passwords: keep it off public networks."`
+	AdminAddr      string         `setting:"ADMIN_ADDR" type:"listen" off:"none" default:"${admin=127.0.0.1:9090}" help:"Address of the operator's listener (health, status, metrics, profiles), host:port; none for no such listener. It knows no passwords: keep it off public networks."`
 	PublicURL      *url.URL       `setting:"PUBLIC_URL" type:"url" example:"https://edge.example.com" help:"URL under which callers reach this edge, as told to agents. Default http://localhost:{PORT}, https with TLS_CERT_FILE."`
 	BaseDomain     string         `setting:"BASE_DOMAIN" type:"domain" example:"tunnels.example.com" help:"Tunnels answer at {slug}.BASE_DOMAIN too. Needs a wildcard DNS record. Default: path mode only."`
 	TrustedProxies []netip.Prefix `setting:"TRUSTED_PROXIES" type:"prefixes" example:"10.0.0.0/8,192.0.2.7" help:"Proxies whose X-Forwarded-* headers are believed: CIDRs or single addresses, comma separated. Default: nobody's."`
@@ -81,6 +81,9 @@ type Requests struct {
 	UpgradeIdle       time.Duration `name:"upgrade-idle-seconds" setting:"UPGRADE_IDLE_SECONDS" type:"seconds" min:"0" max:"31536000" zero:"no limit" default:"0" help:"Silence in both directions of an upgraded stream (WebSocket)."`
 	CallerStall       time.Duration `name:"caller-stall-seconds" setting:"CALLER_STALL_SECONDS" type:"seconds" min:"0" max:"86400" zero:"no limit" default:"30" help:"A caller that takes no byte for this long while data waits is cut."`
 	SSEKeepalive      time.Duration `name:"sse-keepalive-seconds" setting:"SSE_KEEPALIVE_SECONDS" type:"seconds" min:"0" max:"86400" zero:"off" default:"15" help:"A comment is sent into an event stream that was silent this long."`
+	SlowRequest       time.Duration `name:"slow-request-seconds" setting:"SLOW_REQUEST_SECONDS" type:"seconds" min:"0" max:"86400" zero:"off" default:"10" help:"A request whose first byte took longer is logged as a warning. Time spent waiting for the caller's body does not count."`
+	AccessLogSample   float64       `setting:"ACCESS_LOG_SAMPLE" type:"share" min:"0" max:"1" zero:"none" default:"1" help:"Share of the requests that went well (outcome ok, status 2xx or 3xx) whose event is logged. All others always are."`
+	ServerTiming      bool          `setting:"SERVER_TIMING" type:"bool" default:"false" help:"Answers tell callers where the time went, in a Server-Timing field: edge, hop and agent. Set it on all pods alike."`
 	AllowedMethods    []string      `setting:"ALLOWED_METHODS" type:"methods" default:"GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS" help:"Methods that callers may use, comma separated; others get 405."`
 }
 

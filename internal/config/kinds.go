@@ -40,6 +40,7 @@ var kinds = map[string]kind{
 	"rate":     {"N", "a second", parseRate},
 	"seconds":  {"SECONDS", "seconds", parseSeconds},
 	"secret":   {"SECRET", "", parseSecret},
+	"share":    {"N", "", parseRate},
 	"url":      {"URL", "", parseURL},
 	"word":     {"WORD", "", parseWord},
 }

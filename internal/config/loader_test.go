@@ -92,7 +92,7 @@ func TestEmptyVariableIsUnset(t *testing.T) {
 func TestEverySettingFromEverywhere(t *testing.T) {
 	examples := map[string]string{
 		"bool": "true", "bytes": "2048", "count": "7", "dial": "10.0.0.1:7", "domain": "a.example", "host": "h.example", "level": "ERROR",
-		"listen": "127.0.0.1:7", "methods": "GET,POST", "path": "/f", "port": "7", "prefixes": "10.0.0.0/8", "rate": "2.5", "seconds": "2.5",
+		"listen": "127.0.0.1:7", "methods": "GET,POST", "path": "/f", "port": "7", "prefixes": "10.0.0.0/8", "rate": "2.5", "seconds": "2.5", "share": "0.5",
 		"secret": strings.Repeat("s", 32), "url": "https://x.example", "word": "w",
 	}
 	for _, f := range flags(t) {

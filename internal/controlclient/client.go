@@ -1,9 +1,10 @@
 // Package controlclient asks the control plane, over HTTP, whether a token
 // opens a tunnel and which tunnel a slug means. Of one that offers more it
-// follows the events, and tells it of this pod's links. It decides only how an
-// answer is to be read, and when to ask again; it remembers no answer, and an
-// event is to it no more than a hint. The control plane is trusted, its answers
-// are not: what can't be read is an error, never a pass.
+// follows the events, and tells it of this pod's links and how many requests
+// they had. It decides only how an answer is to be read, and when to ask again;
+// it remembers no answer, and an event is to it no more than a hint. The control
+// plane is trusted, its answers are not: what can't be read is an error, never a
+// pass.
 package controlclient
 
 import (
@@ -19,6 +20,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
@@ -42,10 +45,11 @@ var (
 
 // Options configure New.
 type Options struct {
-	BaseURL   *url.URL          // http or https, may have a path prefix; may be nil with a Transport
-	Token     string            // sent as Authorization: Bearer; empty = not sent
-	Transport http.RoundTripper // nil = a pool of connections of its own
-	Timeout   time.Duration     // one question from its turn to the answer's last byte; 0 = DefaultTimeout
+	BaseURL   *url.URL              // http or https, may have a path prefix; may be nil with a Transport
+	Token     string                // sent as Authorization: Bearer; empty = not sent
+	Transport http.RoundTripper     // nil = a pool of connections of its own
+	Timeout   time.Duration         // one question from its turn to the answer's last byte; 0 = DefaultTimeout
+	Metrics   prometheus.Registerer // nil = not registered
 }
 
 // Client asks one control plane. Safe for concurrent use.
@@ -54,6 +58,7 @@ type Client struct {
 	token       string
 	timeout     time.Duration
 	http        *http.Client
+	metrics     metrics
 	validations *gate
 	resolves    *gate
 }
@@ -80,6 +85,7 @@ func New(o Options) (*Client, error) {
 			Transport:     o.Transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
+		metrics:     newMetrics(o.Metrics),
 		validations: newGate(MaxAtOnce, MaxWaiting, MaxWait),
 		resolves:    newGate(MaxAtOnce, MaxWaiting, MaxWait),
 	}, nil
@@ -123,17 +129,21 @@ func (c *Client) Validate(ctx context.Context, id tunnel.ID, token string) (tunn
 		return tunnel.Grant{}, fmt.Errorf("validate: %w", err)
 	}
 	if err := c.validations.enter(ctx); err != nil {
+		c.metrics.notMade(callValidate, err)
 		return tunnel.Grant{}, fmt.Errorf("validate: %w", err)
 	}
 	defer c.validations.leave()
+	began := time.Now()
 	status, answer, err := c.do(ctx, http.MethodPost, c.base.JoinPath("api/tunnels/validate"), body, token)
-	if err != nil {
-		return tunnel.Grant{}, fmt.Errorf("validate: %w", err)
+	var grant tunnel.Grant
+	switch {
+	case err != nil:
+	case status == http.StatusUnauthorized:
+		err = tunnel.ErrUnauthorized
+	default:
+		grant, err = readValidation(status, answer, id, time.Now())
 	}
-	if status == http.StatusUnauthorized {
-		return tunnel.Grant{}, fmt.Errorf("validate: %w", tunnel.ErrUnauthorized)
-	}
-	grant, err := readValidation(status, answer, id, time.Now())
+	c.metrics.made(callValidate, began, err)
 	if err != nil {
 		return tunnel.Grant{}, fmt.Errorf("validate: %w", err)
 	}
@@ -147,14 +157,17 @@ func (c *Client) Resolve(ctx context.Context, slug tunnel.Slug) (tunnel.Resoluti
 		return tunnel.Resolution{}, fmt.Errorf("resolve: %w", err)
 	}
 	if err := c.resolves.enter(ctx); err != nil {
+		c.metrics.notMade(callResolve, err)
 		return tunnel.Resolution{}, fmt.Errorf("resolve: %w", err)
 	}
 	defer c.resolves.leave()
+	began := time.Now()
 	status, answer, err := c.do(ctx, http.MethodGet, c.base.JoinPath("api/tunnels/resolve", string(slug)), nil, "")
-	if err != nil {
-		return tunnel.Resolution{}, fmt.Errorf("resolve: %w", err)
+	var got tunnel.Resolution
+	if err == nil {
+		got, err = readResolution(status, answer)
 	}
-	got, err := readResolution(status, answer)
+	c.metrics.made(callResolve, began, err)
 	if err != nil {
 		return tunnel.Resolution{}, fmt.Errorf("resolve: %w", err)
 	}
@@ -163,10 +176,12 @@ func (c *Client) Resolve(ctx context.Context, slug tunnel.Slug) (tunnel.Resoluti
 
 // Health asks whether the control plane works.
 func (c *Client) Health(ctx context.Context) error {
+	began := time.Now()
 	status, answer, err := c.do(ctx, http.MethodGet, c.base.JoinPath("health"), nil, "")
 	if err == nil {
 		err = readHealth(status, answer)
 	}
+	c.metrics.made(callHealth, began, err)
 	if err != nil {
 		return fmt.Errorf("control plane health: %w", err)
 	}

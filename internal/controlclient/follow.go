@@ -102,9 +102,14 @@ func (e *Events) follow(ctx context.Context) (stood time.Duration, err error) {
 	defer cancel(nil)
 	silence := time.AfterFunc(e.client.timeout, func() { cancel(errSilent) })
 	defer silence.Stop()
+	asked := time.Now()
 	body, err := e.open(ctx)
 	if err != nil {
-		return 0, said(ctx, err)
+		err = said(ctx, err)
+	}
+	e.client.metrics.made(callEvents, asked, err)
+	if err != nil {
+		return 0, err
 	}
 	defer func() { _ = body.Close() }() // nothing left to lose
 	began := time.Now()

@@ -30,6 +30,7 @@ type LinkReport struct {
 	AgentVersion string    `json:"agent_version,omitempty"`
 	RemoteAddr   string    `json:"remote_addr,omitempty"`
 	Reason       string    `json:"reason,omitempty"` // why it closed or was refused
+	Normal       bool      `json:"normal,omitempty"` // it closed as links do when all is well
 }
 
 // Bounds of reports.
@@ -45,11 +46,12 @@ const (
 	lastWords     = time.Second
 )
 
-// ReportsOptions configure NewReports. All are required.
+// ReportsOptions configure NewReports. All but Counts are required.
 type ReportsOptions struct {
 	Client *Client
 	Pod    tunnel.PodID
 	Links  func() []LinkReport // those that are connected now
+	Counts *Counts             // nil = requests are not counted
 	Logger *slog.Logger
 }
 
@@ -81,6 +83,7 @@ func NewReports(o ReportsOptions) *Reports {
 // Report takes one report and does not block. When there are too many the oldest
 // is dropped, and a list of all links makes up for it.
 func (r *Reports) Report(l LinkReport) {
+	l.At = l.At.UTC()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.idle {
@@ -129,24 +132,30 @@ func (r *Reports) List() {
 	r.listDue = true
 }
 
-// Dropped is how many reports were never sent.
+// Dropped is how many reports, of links and of tunnels' minutes, were never sent.
 func (r *Reports) Dropped() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.dropped
+	return r.dropped + r.opts.Counts.lost()
 }
 
 // Run reports until ctx ends, and then what is left. It may be called once.
 func (r *Reports) Run(ctx context.Context) {
 	var b backoff
+	var counting sync.WaitGroup
+	defer counting.Wait()
+	if r.opts.Counts != nil {
+		counting.Go(func() { r.opts.Counts.run(ctx) })
+	}
 	listed := time.Now()
 	for wait := ReportEvery; pause(ctx, wait); {
 		if time.Since(listed) >= ListEvery {
 			r.List()
 		}
-		list, err := r.send(ctx)
+		list, err := r.send(ctx, false)
 		switch {
 		case err == nil:
+			r.opts.Counts.wanted(true)
 			b.reset()
 			wait = ReportEvery
 			if list {
@@ -154,6 +163,7 @@ func (r *Reports) Run(ctx context.Context) {
 			}
 		case errors.Is(err, errNotOffered):
 			r.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "the control plane takes no reports", slog.Any("error", err))
+			r.opts.Counts.wanted(false)
 			wait = around(askAgain)
 		case ctx.Err() != nil:
 		default:
@@ -165,14 +175,14 @@ func (r *Reports) Run(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
-	if _, err := r.send(ctx); err != nil {
+	if _, err := r.send(ctx, true); err != nil {
 		r.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "the last report was not sent", slog.Any("error", err))
 	}
 }
 
 // send sends what there is, and says whether a list was part of it. What could
 // not be sent waits for the next time.
-func (r *Reports) send(ctx context.Context) (list bool, err error) {
+func (r *Reports) send(ctx context.Context, last bool) (list bool, err error) {
 	r.mu.Lock()
 	pending, refused := r.pending, r.refused
 	list = r.listDue
@@ -185,8 +195,9 @@ func (r *Reports) send(ctx context.Context) (list bool, err error) {
 	}
 	if err != nil {
 		r.restore(left, err)
+		return list, err
 	}
-	return list, err
+	return list, r.tellCounts(ctx, last)
 }
 
 // restore keeps what was not sent. Refusals are news or nothing, and what the

@@ -38,13 +38,13 @@ func (e *Edge) listenPublic(given net.Listener) error {
 			return &config.SettingError{Name: "TLS_CERT_FILE", Msg: err.Error()}
 		}
 	}
-	all := &crowd{limit: int64(cfg.MaxConnections)}
+	all := &crowd{limit: int64(cfg.MaxConnections), refused: e.refusals.connections}
 	var behind *balancer
 	if cfg.ProxyProtocol {
 		behind = &balancer{proxies: cfg.TrustedProxies, log: e.log}
 	}
 	listen := func(setting string, port int) (net.Listener, error) {
-		l := net.ListenConfig{Control: socketOptions}
+		l := net.ListenConfig{}
 		made, err := l.Listen(context.Background(), "tcp", net.JoinHostPort(cfg.Host, strconv.Itoa(port)))
 		if err != nil {
 			return nil, cantListen(setting, err)
@@ -127,13 +127,17 @@ func (e *Edge) caller(r *http.Request) netip.Addr { return ingress.ClientAddr(r,
 // misses lets a caller who has missed too often ask for what is known.
 type misses struct {
 	*flood.Callers
-	slugs *resolve.Resolver
+	slugs   *resolve.Resolver
+	refused func()
 }
 
 func (m misses) Check(r *http.Request, slug tunnel.Slug) error {
 	err := m.Callers.Check(r)
 	if err != nil && m.slugs.Knows(slug) {
 		return nil
+	}
+	if err != nil {
+		m.refused()
 	}
 	return err
 }
@@ -142,19 +146,22 @@ func (m misses) Check(r *http.Request, slug tunnel.Slug) error {
 type roomy struct {
 	*hub.Hub
 	pressure *pressure.Gauge
+	refused  func()
 }
 
 func (h roomy) Room(id tunnel.ID) error {
 	if h.pressure.High() {
+		h.refused()
 		return errMemory
 	}
 	return h.Hub.Room(id)
 }
 
 // short refuses what other pods send on while memory is.
-type short struct{}
+type short struct{ refused func() }
 
-func (short) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s short) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.refused()
 	if r.Body != nil {
 		_ = r.Body.Close()
 	}

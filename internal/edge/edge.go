@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/getbindu/bindu-edge/internal/attach"
 	"github.com/getbindu/bindu-edge/internal/certs"
@@ -32,6 +31,8 @@ import (
 	"github.com/getbindu/bindu-edge/internal/relay"
 	"github.com/getbindu/bindu-edge/internal/resolve"
 	"github.com/getbindu/bindu-edge/internal/route"
+	"github.com/getbindu/bindu-edge/internal/span"
+	"github.com/getbindu/bindu-edge/internal/telemetry"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
@@ -44,6 +45,10 @@ type Options struct {
 	// Listener is where the public is served (nil: one is opened at HOST and
 	// PORT). It belongs to the Edge.
 	Listener net.Listener
+	// Pod is this pod's id (empty: NewPod gives one). No two pods may share one.
+	Pod tunnel.PodID
+	// Tracing makes the spans (nil: none).
+	Tracing *telemetry.Tracing
 	// ControlPlane carries requests to the control plane (nil: by TCP). Its URL
 	// is then only a name.
 	ControlPlane http.RoundTripper
@@ -70,22 +75,33 @@ type Edge struct {
 	health   *ops.Health
 	control  *controlclient.Client // nil = none
 	follow   *follower             // nil = what changes there is found out in time
+	counts   *controlclient.Counts // nil = nobody asks how many requests there were
 	resolve  *resolve.Resolver
 	registry keeper // nil = it needs no care
 	peers    *peers // nil = no way to other pods
+	tracing  *telemetry.Tracing // nil = off
 	metrics  *prometheus.Registry
+	refusals *refusals
+
+	version string
+	started time.Time
+	claims  any // the registry, whether it needs care or not; see status.go
 }
 
 // New opens the listeners, so that a busy port is an error at once, and wires
 // everything. Nothing is served before Run.
 func New(o Options) (*Edge, error) {
 	cfg := o.Config
-	hostname, err := os.Hostname()
-	if err != nil {
-		hostname = "edge"
+	if o.Pod == "" {
+		o.Pod = NewPod()
 	}
-	e := &Edge{cfg: cfg, log: o.Logger, pod: tunnel.NewPodID(hostname), metrics: prometheus.NewRegistry()}
+	e := &Edge{
+		cfg: cfg, log: o.Logger, pod: o.Pod, tracing: o.Tracing, metrics: prometheus.NewRegistry(),
+		version: o.Version, started: time.Now(),
+	}
+	e.refusals = newRefusals(e.metrics)
 	e.pressure = pressure.New(pressure.Options{Logger: e.log})
+	var err error
 	if e.identity, err = identity(cfg); err != nil {
 		return nil, err
 	}
@@ -99,6 +115,15 @@ func New(o Options) (*Edge, error) {
 	return e, nil
 }
 
+// NewPod makes the id of a pod: the host's name, and something that no other has.
+func NewPod() tunnel.PodID {
+	hostname, err := os.Hostname()
+	if err != nil {
+		hostname = "edge"
+	}
+	return tunnel.NewPodID(hostname)
+}
+
 // wire builds the steps of a request's path from its end to its beginning.
 func (e *Edge) wire(o Options) error {
 	cfg := e.cfg
@@ -108,7 +133,7 @@ func (e *Edge) wire(o Options) error {
 	if err != nil {
 		return err
 	}
-	e.registry = care
+	e.registry, e.claims = care, registry
 	if e.peers, err = e.openPeers(care); err != nil {
 		return err
 	}
@@ -119,20 +144,24 @@ func (e *Edge) wire(o Options) error {
 	if cfg.ControlPlaneURL != nil || o.ControlPlane != nil {
 		e.control, err = controlclient.New(controlclient.Options{
 			BaseURL: cfg.ControlPlaneURL, Token: cfg.ControlPlaneToken.Reveal(), Transport: o.ControlPlane,
+			Metrics: e.metrics,
 		})
 		if err != nil {
 			return fmt.Errorf("control plane: %w", err)
 		}
 		checks["control_plane"] = e.control.Health
 	}
-	e.health = ops.NewHealth(ops.HealthOptions{Checks: checks, Logger: e.log})
+	if e.follows() {
+		e.counts = controlclient.NewCounts()
+	}
+	e.health = ops.NewHealth(ops.HealthOptions{Checks: checks, Beside: e.peers.checks(), Logger: e.log})
 
 	tunnels := hub.Options{
 		Pod: e.pod, Registry: registry, Logger: e.log,
-		Gate:       newGate(cfg),
+		Gate: newGate(cfg, e.refusals.by), Refusals: e.refusals.by, Tally: e.tally,
 		MaxTunnels: cfg.MaxTunnels, Grace: cfg.ReconnectGrace, DrainTimeout: cfg.DrainTimeout,
 	}
-	ways := route.Options{Pod: e.pod, Registry: registry, Grace: cfg.ReconnectGrace}
+	ways := route.Options{Pod: e.pod, Registry: registry, Grace: cfg.ReconnectGrace, Refusals: e.refusals.by}
 	if e.peers != nil {
 		tunnels.Peers, ways.Peers = e.peers.client, e.peers.client
 	}
@@ -142,7 +171,7 @@ func (e *Edge) wire(o Options) error {
 	e.peers.lead(e, router)
 
 	var ephemeral *attach.Ephemeral
-	slugs := resolve.Options{TTL: cfg.SlugCacheTTL, Logger: e.log}
+	slugs := resolve.Options{TTL: cfg.SlugCacheTTL, Logger: e.log, Metrics: e.metrics}
 	if cfg.EphemeralTunnels {
 		ephemeral = attach.NewEphemeral(cfg.MaxEphemeralTunnels)
 		slugs.Local = ephemeral
@@ -159,12 +188,13 @@ func (e *Edge) wire(o Options) error {
 		return err
 	}
 
+	breaches := link.NewBreaches(e.metrics)
 	agents := attach.Options{
-		Hub:   roomy{e.hub, e.pressure},
-		Links: link.NewOpener(link.Options{PingInterval: cfg.WSPingInterval, PingTimeout: cfg.LinkPingTimeout, MaxBuffered: cfg.MaxBuffered}),
+		Hub:   roomy{e.hub, e.pressure, e.refusals.memory},
+		Links: link.NewOpener(link.Options{PingInterval: cfg.WSPingInterval, PingTimeout: cfg.LinkPingTimeout, MaxBuffered: cfg.MaxBuffered, CountError: breaches}),
 		JSON: link.JSONOptions{
 			PingInterval: cfg.WSPingInterval, PongTimeout: cfg.WSPongTimeout, MaxMessage: int(cfg.MaxWSPayload),
-			Inflater: link.NewInflater(cfg.MaxInflated, 0),
+			Inflater: link.NewInflater(cfg.MaxInflated, 0), CountError: breaches,
 		},
 		Ephemeral:  ephemeral,
 		Slugs:      registry,
@@ -174,8 +204,10 @@ func (e *Edge) wire(o Options) error {
 		Revalidate: cfg.TunnelRevalidate,
 		Pod:        e.pod,
 		Logger:     e.log,
-		Floods:     flood.NewAgents(flood.AgentsOptions{Address: e.caller, ConnectRate: cfg.ConnectRate}),
+		Floods:     flood.NewAgents(flood.AgentsOptions{Address: e.caller, ConnectRate: cfg.ConnectRate, Refusals: e.refusals.by}),
 		Accepted:   tunnelConn,
+		Metrics:    e.metrics,
+		Refusals:   e.refusals.by,
 	}
 	if e.control != nil {
 		agents.ControlPlane = e.control
@@ -186,24 +218,17 @@ func (e *Edge) wire(o Options) error {
 
 	e.ingress = ingress.New(ingress.Options{
 		Resolver: e.resolve, Router: router, Own: own{attach: e.attach, health: e.health, full: e.full}, Full: e.full, Logger: e.log,
-		Misses:     misses{flood.NewCallers(e.caller), e.resolve},
+		Misses:     misses{flood.NewCallers(e.caller), e.resolve, e.refusals.misses},
 		BaseDomain: cfg.BaseDomain, PublicHost: cfg.Public().Host, Methods: cfg.AllowedMethods, Trusted: cfg.TrustedProxies,
 		Timeouts: ingress.Timeouts{
 			FirstByte: cfg.RequestTimeout, Idle: cfg.StreamIdleTimeout, Total: cfg.StreamMax,
 			UpgradeIdle: cfg.UpgradeIdle, CallerStall: cfg.CallerStall, KeepAlive: cfg.SSEKeepalive,
 		},
+		Tracer: e.tracing.Tracer(span.Scope("internal/ingress")), Strangers: e.tracing.Strangers(span.Scope("internal/ingress")),
+		Metrics: e.metrics, LogSample: &cfg.AccessLogSample, SlowAfter: cfg.SlowRequest, ServerTiming: cfg.ServerTiming,
 	})
 
-	e.metrics.MustRegister(
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "bindu_edge_tunnels", Help: "Agent connections that are open on this pod.",
-		}, func() float64 { return float64(e.hub.Len()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "bindu_edge_build_info", Help: "Always 1; the label says which version runs.",
-			ConstLabels: prometheus.Labels{"version": o.Version},
-		}, func() float64 { return 1 }),
-	)
+	registerProcess(e.metrics, o.Version)
 	return nil
 }
 
@@ -311,7 +336,7 @@ func (e *Edge) listen(given net.Listener) error {
 	if err := e.listenPublic(given); err != nil {
 		return err
 	}
-	listen := net.ListenConfig{Control: socketOptions}
+	listen := net.ListenConfig{}
 	if e.cfg.AdminAddr != "" {
 		var err error
 		if e.admin, err = listen.Listen(context.Background(), "tcp", e.cfg.AdminAddr); err != nil {
@@ -349,7 +374,7 @@ func (e *Edge) closeListeners() {
 
 func (e *Edge) adminServer() *http.Server {
 	return &http.Server{
-		Handler: ops.Admin(e.health, e.metrics), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute,
+		Handler: ops.Admin(e.health, e.metrics, e.status), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute,
 		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 	}
 }

@@ -30,7 +30,7 @@ const (
 )
 
 // newGate makes gates with the pod's limits, but for what a grant says.
-func newGate(cfg config.Edge) func(tunnel.Grant) hub.Gate {
+func newGate(cfg config.Edge, refusals func(limit string) func()) func(tunnel.Grant) hub.Gate {
 	guard := admission.New(admission.Options{
 		Limits: admission.Limits{
 			RPS: cfg.RateLimitRPS, Burst: cfg.RateLimitBurst, CallerRPS: cfg.RateLimitCallerRPS,
@@ -38,6 +38,7 @@ func newGate(cfg config.Edge) func(tunnel.Grant) hub.Gate {
 		},
 		CIDRs:      tunnel.CIDRs{Allow: cfg.AllowCIDRs, Deny: cfg.DenyCIDRs},
 		RateFields: cfg.RateLimitHeaders,
+		Refusals:   refusals,
 	})
 	return func(grant tunnel.Grant) hub.Gate { return guard.Gate(grant) }
 }
@@ -59,17 +60,29 @@ type follower struct {
 	all     bool // changes were missed
 }
 
+// follows reports whether there is a control plane, and something to show it.
+func (e *Edge) follows() bool { return e.control != nil && !e.cfg.ControlPlaneToken.IsZero() }
+
+// tally counts the requests of tunnels that the control plane knows.
+func (e *Edge) tally(grant tunnel.Grant) hub.Tally {
+	if e.counts == nil || grant.Ephemeral {
+		return nil
+	}
+	return e.counts.Open(grant.Tunnel)
+}
+
 // newFollower makes a follower, or nil when there is nothing to show the control
 // plane that would let us follow.
 func (e *Edge) newFollower(shared *resolve.Memory) *follower {
-	if e.control == nil || e.cfg.ControlPlaneToken.IsZero() {
+	if !e.follows() {
 		return nil
 	}
 	f := &follower{edge: e, shared: shared, wake: make(chan struct{}, 1), forgets: make(chan tunnel.Slug, maxForgets)}
 	f.events = controlclient.NewEvents(controlclient.EventsOptions{Client: e.control, Follower: f, Logger: e.log})
 	f.reports = controlclient.NewReports(controlclient.ReportsOptions{
 		Client: e.control, Pod: e.pod, Logger: e.log,
-		Links: func() []controlclient.LinkReport { return e.attach.Connected() },
+		Links:  func() []controlclient.LinkReport { return e.attach.Connected() },
+		Counts: e.counts,
 	})
 	e.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "bindu_edge_reports_dropped_total", Help: "Reports of links that the control plane was not told.",

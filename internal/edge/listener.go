@@ -13,15 +13,19 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/ingress"
+	"github.com/getbindu/bindu-edge/internal/socket"
 	"github.com/getbindu/bindu-edge/internal/wsconn"
 )
 
-var socketOptions = wsconn.LowLatency // accepted sockets inherit it
+// callerUnsent is how many bytes that a caller has no room for the kernel may
+// hold: enough to keep a fast one busy, times all that read nothing.
+const callerUnsent = 256 << 10
 
 // crowd counts the open connections of the public, over all of its listeners.
 type crowd struct {
-	limit int64 // 0 = none
-	open  atomic.Int64
+	limit   int64  // 0 = none
+	refused func() // counts a connection that is not answered
+	open    atomic.Int64
 }
 
 // past is how many over the limit are answered: a closed socket tells nobody
@@ -42,9 +46,11 @@ func (l *publicListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		socket.LimitUnsent(conn, callerUnsent)
 		n := l.crowd.open.Add(1)
 		if limit := l.crowd.limit; limit > 0 && n > limit+l.crowd.past() {
 			l.crowd.open.Add(-1)
+			l.crowd.refused()
 			_ = conn.Close()
 			continue
 		}
@@ -128,19 +134,23 @@ var (
 // full refuses r when this pod has no room for it.
 func (e *Edge) full(r *http.Request) error {
 	if c, ok := r.Context().Value(publicConnKey{}).(*publicConn); ok && c.over {
+		e.refusals.connections()
 		return errCrowded
 	}
 	if e.pressure.High() {
+		e.refusals.memory()
 		return errMemory
 	}
 	return nil
 }
 
-// tunnelConn stops counting the connection of r: it has become a tunnel, which
-// has a limit of its own. Until then, and while it is refused, it counts.
+// tunnelConn makes the connection of r one that carries a tunnel. It is counted no
+// more: tunnels have a limit of their own. Until then, and while it is refused, it
+// counts.
 func tunnelConn(r *http.Request) {
 	if c, ok := r.Context().Value(publicConnKey{}).(*publicConn); ok {
 		c.leave()
+		socket.LimitUnsent(c.Conn, wsconn.Unsent)
 	}
 }
 

@@ -95,7 +95,7 @@ func TestBalancerHeader(t *testing.T) {
 // the limit bounds what they hold.
 func TestCrowd(t *testing.T) {
 	t.Parallel()
-	c := &crowd{limit: 2}
+	c := &crowd{limit: 2, refused: func() {}}
 	l := listenHere(t, c, nil)
 	var open []net.Conn
 	for n := range int(c.limit + c.past()) {

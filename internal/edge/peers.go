@@ -20,6 +20,7 @@ import (
 	"github.com/getbindu/bindu-edge/internal/relay/nats"
 	"github.com/getbindu/bindu-edge/internal/relay/redis"
 	"github.com/getbindu/bindu-edge/internal/route"
+	"github.com/getbindu/bindu-edge/internal/span"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
@@ -60,7 +61,7 @@ func (e *Edge) listenForPeers() (l net.Listener, advertise string, err error) {
 	if !e.hasPeers() || e.cfg.Relay != "direct" {
 		return nil, "", nil
 	}
-	listen := net.ListenConfig{Control: socketOptions}
+	listen := net.ListenConfig{}
 	if l, err = listen.Listen(context.Background(), "tcp", e.cfg.PeerAddr); err != nil {
 		return nil, "", cantListen("PEER_ADDR", err)
 	}
@@ -157,7 +158,7 @@ func (e *Edge) openPeers(addresses direct.Addresses) (*peers, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := relay.NewClient(relay.Options{Pod: e.pod, Dialer: dialer, Identity: e.identity, Logger: e.log})
+	client := relay.NewClient(relay.Options{Pod: e.pod, Dialer: dialer, Identity: e.identity, Logger: e.log, Carrier: e.cfg.Relay, Metrics: e.metrics})
 	return &peers{client: client, listener: listener, carrier: carrier}, nil
 }
 
@@ -165,7 +166,10 @@ func (e *Edge) openPeers(addresses direct.Addresses) (*peers, error) {
 func (p *peers) lead(e *Edge, router *route.Router) {
 	if p != nil {
 		p.server = relay.NewServer(relay.ServerOptions{
-			Pod: e.pod, Identity: e.identity, Links: links{router, e.hub, e.pressure}, Logger: e.log,
+			Pod: e.pod, Identity: e.identity, Links: links{router, e.hub, e.pressure, short{e.refusals.memory}}, Logger: e.log,
+			Metrics: e.metrics,
+			Timing:  e.cfg.ServerTiming,
+			Tracer:  e.tracing.Peers(span.Scope("internal/relay")),
 		})
 	}
 }
@@ -175,11 +179,12 @@ type links struct {
 	router   *route.Router
 	hub      *hub.Hub
 	pressure *pressure.Gauge
+	short    short
 }
 
 func (l links) Here(id tunnel.ID) http.RoundTripper {
 	if l.pressure.High() {
-		return short{}
+		return l.short
 	}
 	return l.router.Here(id)
 }

@@ -46,7 +46,7 @@ func (e *Edge) openRegistry() (registry, keeper, resolve.Shared, error) {
 		Lost: func(mine, holder tunnel.Claim) {
 			e.hub.Moved(mine, mine.Instance != "" && mine.Instance == holder.Instance)
 		},
-		Logger: e.log,
+		Logger: e.log, Metrics: e.metrics,
 	})
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("registry: %w", err)

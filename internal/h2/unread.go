@@ -144,3 +144,11 @@ func (u *unread) look() {
 		}
 	}
 }
+
+// Unread is at most how many bytes of answers wait here for their readers.
+func (c *Conn) Unread() int64 {
+	if c.unread == nil {
+		return 0
+	}
+	return c.unread.sum.Load()
+}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/given"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
@@ -158,21 +159,6 @@ func (c *carrier) Close() error {
 	return c.Conn.Close()
 }
 
-// once is a listener for one connection.
-type once struct {
-	net.Listener
-	conns chan net.Conn
-}
-
-func (l once) Accept() (net.Conn, error) {
-	if c, ok := <-l.conns; ok {
-		return c, nil
-	}
-	return nil, net.ErrClosed
-}
-func (l once) Close() error   { return nil }
-func (l once) Addr() net.Addr { return &net.TCPAddr{} }
-
 // connect opens a Conn whose far side answers with h.
 func connect(t testing.TB, o Options, h http.HandlerFunc, pipe func() (net.Conn, net.Conn)) *Conn {
 	t.Helper()
@@ -180,8 +166,7 @@ func connect(t testing.TB, o Options, h http.HandlerFunc, pipe func() (net.Conn,
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{Handler: h, Protocols: protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 1000}}
-	listener := once{conns: make(chan net.Conn, 1)}
-	listener.conns <- far
+	listener := given.NewListener(far.LocalAddr(), far)
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) })
 	c, err := NewOpener(o).Open(t.Context(), &carrier{Conn: near, done: make(chan struct{})})
@@ -191,7 +176,7 @@ func connect(t testing.TB, o Options, h http.HandlerFunc, pipe func() (net.Conn,
 	t.Cleanup(func() {
 		_ = c.Close()
 		_ = far.Close()
-		close(listener.conns)
+		_ = listener.Close()
 		serving.Wait()
 	})
 	return c

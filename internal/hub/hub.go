@@ -80,6 +80,14 @@ type Options struct {
 	MaxTunnels   int           // linked here at once, 0 = no limit
 	Grace        time.Duration // how long a request waits for a lost link, 0 = not at all
 	DrainTimeout time.Duration // how long a replaced link may finish its streams
+
+	// Tally is called once for each session. nil = nobody counts requests; what it
+	// gives may be nil too.
+	Tally func(tunnel.Grant) Tally
+
+	// Refusals is asked once for each limit, by name, and returns what counts a
+	// refusal by it; nil = nobody counts.
+	Refusals func(limit string) (refused func())
 }
 
 // Hub is the table of this pod's links. Make it with New; all methods may be
@@ -87,6 +95,7 @@ type Options struct {
 type Hub struct {
 	opts Options
 	log  *slog.Logger
+	full func() // counts what MaxTunnels refuses
 
 	mu       sync.Mutex
 	entries  map[tunnel.ID]*entry
@@ -109,8 +118,11 @@ func New(o Options) *Hub {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Refusals == nil {
+		o.Refusals = func(string) func() { return func() {} }
+	}
 	return &Hub{
-		opts: o, log: o.Logger,
+		opts: o, log: o.Logger, full: o.Refusals("tunnels"),
 		entries: map[tunnel.ID]*entry{}, sessions: map[string]*Session{}, tunnels: map[tunnel.ID]int{}, changed: make(chan struct{}),
 	}
 }
@@ -259,6 +271,7 @@ func (h *Hub) room(id tunnel.ID) error {
 	case h.draining:
 		return fault.New(fault.Draining, "This pod is shutting down and takes no new tunnels.")
 	case h.opts.MaxTunnels > 0 && len(h.tunnels) >= h.opts.MaxTunnels && h.tunnels[id] == 0:
+		h.full()
 		return fault.New(fault.EdgeOverloaded, "This pod takes no more tunnels.")
 	}
 	return nil
@@ -276,6 +289,7 @@ func (h *Hub) add(s *Session) error {
 }
 
 func (h *Hub) remove(s *Session) {
+	defer s.tally.Close() // without the lock
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.sessions, s.claim.Session)

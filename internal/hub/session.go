@@ -22,6 +22,7 @@ type Session struct {
 	grant tunnel.Grant
 	claim tunnel.Claim
 	gate  Gate
+	tally Tally
 
 	predecessor tunnel.Claim // the claim that this one took, on whichever pod; may be zero
 
@@ -36,6 +37,8 @@ type Session struct {
 
 	mu       sync.Mutex
 	inFlight int
+	requests uint64
+	slug     tunnel.Slug
 	retired  bool
 
 	renewed  chan time.Time // the latest end of the tunnel that Serve has not seen
@@ -143,6 +146,7 @@ func (s *Session) Close(reason link.Reason) {
 // earlier or later. Of several the last one counts. It does not block.
 func (s *Session) Update(grant tunnel.Grant) {
 	s.gate.Update(grant)
+	s.named(grant.Slug)
 	for {
 		select {
 		case s.renewed <- grant.ExpiresAt:
@@ -185,6 +189,7 @@ func (s *Session) enter() bool {
 		return false
 	}
 	s.inFlight++
+	s.requests++
 	return true
 }
 
@@ -226,9 +231,8 @@ func (s *Session) release(grace time.Duration) {
 	}
 }
 
-// RoundTrip sends a request to the agent if the tunnel's gate lets it pass. The
-// rules are those of link.H2.RoundTrip.
-func (s *Session) RoundTrip(req *http.Request) (*http.Response, error) {
+// exchange is RoundTrip without the counting.
+func (s *Session) exchange(req *http.Request) (*http.Response, error) {
 	admitted, err := s.gate.Enter(req)
 	if err != nil {
 		wire.CloseBody(req)

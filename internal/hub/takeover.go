@@ -22,7 +22,7 @@ const ProbeTimeout = 2 * time.Second
 // requests until the new one is there.
 func (h *Hub) Open(ctx context.Context, grant tunnel.Grant, instance string) (*Session, error) {
 	s := &Session{
-		hub: h, grant: grant, gate: h.opts.Gate(grant),
+		hub: h, grant: grant, gate: h.opts.Gate(grant), slug: grant.Slug,
 		claim:  tunnel.Claim{Tunnel: grant.Tunnel, Pod: h.opts.Pod, Session: tunnel.NewSession(), Instance: instance},
 		linked: make(chan struct{}), replaced: make(chan struct{}), idle: make(chan struct{}),
 		renewed: make(chan time.Time, 1),
@@ -30,6 +30,7 @@ func (h *Hub) Open(ctx context.Context, grant tunnel.Grant, instance string) (*S
 	if err := h.add(s); err != nil {
 		return nil, err
 	}
+	s.tally = h.tally(grant)
 	// Whoever hears of the claim may send a request here at once.
 	h.expect(grant.Tunnel)
 	if err := h.claim(ctx, s); err != nil {

@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // nowhere is a caller that takes everything and keeps nothing.
@@ -45,4 +47,16 @@ func BenchmarkRequest(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkMetrics measures what the metrics of one request cost, of whatever
+// BenchmarkRequest says.
+func BenchmarkMetrics(b *testing.B) {
+	m := newMetrics(prometheus.NewRegistry(), &inFlight{})
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			count(m)
+		}
+	})
 }

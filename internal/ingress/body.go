@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/gather"
 	"github.com/getbindu/bindu-edge/internal/wire"
@@ -32,13 +34,16 @@ type body struct {
 	clock   *clock
 	first   func() // called before the first Read; may be nil
 	bytes   atomic.Int64
-	done    atomic.Bool // read to its end
+	counter prometheus.Counter // of the bytes of all bodies; nil = none
+	done    atomic.Bool        // read to its end
 
 	mu      sync.Mutex
 	idle    sync.Cond // signalled when a Read has returned
 	reading bool
 	closed  bool
-	cut     bool // a Read was made to return
+	cut     bool          // a Read was made to return
+	since   time.Time     // when the Read that is under way began
+	patient time.Duration // how long those before it took
 }
 
 // lingerUpload is how long a caller may go on sending what nobody will read,
@@ -69,7 +74,7 @@ func (b *body) Read(p []byte) (int, error) {
 		b.mu.Unlock()
 		return 0, http.ErrBodyReadAfterClose
 	}
-	b.reading = true
+	b.reading, b.since = true, time.Now()
 	first := b.first
 	b.first = nil
 	b.mu.Unlock()
@@ -80,10 +85,14 @@ func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.mu.Lock()
 	b.reading = false
+	b.patient += time.Since(b.since)
 	b.idle.Broadcast()
 	b.mu.Unlock()
 	if n > 0 {
 		b.bytes.Add(int64(n))
+		if b.counter != nil {
+			b.counter.Add(float64(n))
+		}
 		b.clock.moved()
 	}
 	switch {
@@ -133,6 +142,19 @@ func (b *body) waiting() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.reading
+}
+
+// waited is how long the caller's bytes have been waited for so far.
+func (b *body) waited() time.Duration {
+	if b == nil {
+		return 0
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.reading {
+		return b.patient + time.Since(b.since)
+	}
+	return b.patient
 }
 
 // unread reports whether there is more to come.
@@ -218,21 +240,25 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		dropForbiddenTrailers(b.answer.Trailer)
 	case b.limit > 0 && b.bytes == b.limit:
 		// Over a hop the error itself says nothing of why.
-		b.exchange.outcome, b.exchange.err = "response_too_large", err
+		b.exchange.outcome, b.exchange.err = outcomeResponseTooLarge, err
 	case errors.Is(err, fault.ErrUnread):
-		b.exchange.outcome, b.exchange.err = "unread", err
+		b.exchange.outcome, b.exchange.err = outcomeUnread, err
 	case !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded):
 		// Else it is the caller, or a clock, and they say so themselves.
-		b.exchange.outcome, b.exchange.err = "answer_broken", err
+		b.exchange.outcome, b.exchange.err = outcomeAnswerBroken, err
 	}
 	return n, err
+}
+
+func isEventStream(h http.Header) bool {
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && kind == "text/event-stream"
 }
 
 // isSilentStream reports whether comments may be put between the answer's
 // events: nothing may depend on its exact bytes.
 func isSilentStream(res *http.Response) bool {
-	kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
-	if err != nil || kind != "text/event-stream" || res.ContentLength >= 0 || res.StatusCode != http.StatusOK {
+	if !isEventStream(res.Header) || res.ContentLength >= 0 || res.StatusCode != http.StatusOK {
 		return false
 	}
 	for _, name := range []string{"Content-Encoding", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5"} {

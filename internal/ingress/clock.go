@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/socket"
 )
 
 // Timeouts are the clocks of a request; 0 = none.
@@ -58,7 +59,7 @@ type clock struct {
 }
 
 func newClock(l Timeouts, caller net.Conn, upload *body, cut func(error)) *clock {
-	c := &clock{limits: l, start: time.Now(), cut: cut, caller: caller, unsent: unsentBytes, upload: upload}
+	c := &clock{limits: l, start: time.Now(), cut: cut, caller: caller, unsent: socket.Unacknowledged, upload: upload}
 	c.timer = time.AfterFunc(never, c.look) // look uses the timer, so it starts once that is set
 	c.again(c.first())
 	return c

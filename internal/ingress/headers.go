@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"github.com/getbindu/bindu-edge/internal/traceparent"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
@@ -18,7 +19,8 @@ import (
 // hop-by-hop fields are gone already (RFC 9110, section 7.6.1); Out and In are
 // those of httputil.ProxyRequest.
 //
-//	removed:  Bindu-*, X-Tunnel-Token, Upgrade unless to a WebSocket,
+//	removed:  Bindu-*, X-Tunnel-Token, Upgrade unless to a WebSocket, the
+//	          cookie of the control plane's page,
 //	          Forwarded, X-Forwarded-*, X-Real-Ip from a peer we don't trust
 //	set:      X-Forwarded-For, -Proto, -Host, -Prefix, X-Request-Id,
 //	          traceparent, Via
@@ -32,6 +34,7 @@ func (h *Handler) requestHeader(out, in *http.Request, x *exchange) {
 	}
 	wire.StripPrefix(header)
 	delete(header, wire.HeaderToken)
+	dropSession(header)
 	for name := range header {
 		// Many servers behind CGI-like interfaces take the two for one.
 		if strings.Contains(name, "_") && ours(strings.ReplaceAll(name, "_", "-")) {
@@ -80,10 +83,11 @@ func (h *Handler) requestHeader(out, in *http.Request, x *exchange) {
 		set("X-Forwarded-Prefix", prefix)
 	}
 	set("X-Request-Id", x.id)
-	if !validTraceparent(header["Traceparent"]) {
+	if handed := x.handOn(header, set); !handed && !validTraceparent(header["Traceparent"]) {
 		set("Traceparent", newTraceparent())
 		delete(header, "Tracestate")
 	}
+	x.trace = traceOf(header["Traceparent"])
 	if prior := header["Via"]; prior == nil { // RFC 9110, section 7.6.3: a gateway must
 		set("Via", via(in))
 	} else {
@@ -185,31 +189,14 @@ func validRequestID(s string) bool {
 }
 
 // validTraceparent follows W3C Trace Context, section 3.2.
-func validTraceparent(values []string) bool {
-	if len(values) != 1 {
-		return false
-	}
-	s := values[0]
-	if len(s) < 55 || s[2] != '-' || s[35] != '-' || s[52] != '-' {
-		return false
-	}
-	version, trace, parent, flags := s[:2], s[3:35], s[36:52], s[53:55]
-	if !isHex(version) || !isHex(trace) || !isHex(parent) || !isHex(flags) || version == "ff" {
-		return false
-	}
-	if len(s) > 55 && (version == "00" || s[55] != '-') {
-		return false
-	}
-	return strings.Trim(trace, "0") != "" && strings.Trim(parent, "0") != ""
-}
+func validTraceparent(values []string) bool { return traceparent.Valid(values) }
 
-func isHex(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; !('0' <= c && c <= '9' || 'a' <= c && c <= 'f') {
-			return false
-		}
+// traceOf is the trace id of a valid Traceparent, else "".
+func traceOf(values []string) string {
+	if !validTraceparent(values) {
+		return ""
 	}
-	return true
+	return values[0][3:35]
 }
 
 func newTraceparent() string {

@@ -23,8 +23,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/gather"
+	"github.com/getbindu/bindu-edge/internal/span"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
@@ -61,6 +65,19 @@ type Options struct {
 	Methods    []string       // those that are let in
 	Trusted    []netip.Prefix // peers whose forwarding fields are believed
 	Timeouts   Timeouts
+
+	Metrics prometheus.Registerer // nil = not registered
+	// Tracer makes the spans of requests whose traceparent is believed or that bring
+	// none, Strangers those of the others. Both or neither; nil = no spans.
+	Tracer, Strangers trace.Tracer
+	// LogSample is the share, 0 to 1, of requests that went well whose event is
+	// written; nil = all.
+	LogSample *float64
+	// SlowAfter is how long the first byte of an answer may take before its event
+	// is a warning; 0 = as long as it likes.
+	SlowAfter time.Duration
+	// ServerTiming tells callers where the time of their requests went.
+	ServerTiming bool
 }
 
 // Handler answers the public. Make it with New.
@@ -73,6 +90,7 @@ type Handler struct {
 
 	draining atomic.Bool
 	inFlight inFlight
+	metrics  *metrics
 }
 
 // New makes a Handler.
@@ -84,6 +102,7 @@ func New(o Options) *Handler {
 	for _, m := range o.Methods {
 		h.methods[m] = true
 	}
+	h.metrics = newMetrics(o.Metrics, &h.inFlight)
 	return h
 }
 
@@ -94,8 +113,13 @@ type exchange struct {
 	target  target
 	tunnel  tunnel.ID
 	body    *body
-	outcome string // fault code, or why a running answer was broken off
-	err     error  // for the log
+	caller  netip.Addr // as far as it is believed; zero until the request goes on
+	trace   string     // the id of its trace; "" until the request goes on
+	timing  *timing    // nil = nobody wants to know
+	span    span.Span
+	handed  trace.SpanContext // what the agent is told; invalid without tracing
+	outcome string            // fault code, or why a running answer was broken off
+	err     error             // for the log
 }
 
 // connKey finds the caller's connection in a request's context.
@@ -138,10 +162,19 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 	x := &exchange{id: id, host: r.Host, target: t, body: upload}
 	w := newResponse(rw, r, upload)
 	defer w.finish()
+	w.metrics = h.metrics
+	if upload != nil {
+		upload.counter = h.metrics.bytesIn
+	}
 	began := time.Now()
+	if h.opts.ServerTiming {
+		x.timing = &timing{began: began}
+	}
 	h.inFlight.enter()
 	defer h.inFlight.leave()
 	defer func() { h.record(w, r, x, began) }()
+	ctx := h.startSpan(r, x)
+	defer func() { h.endSpan(w, x) }()
 	var full error
 	if h.opts.Full != nil {
 		full = h.opts.Full(r)
@@ -164,11 +197,11 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 		return
 	}
 	var err error
-	if x.tunnel, err = h.resolve(r, t); err != nil {
+	if x.tunnel, err = h.resolve(ctx, r, t); err != nil {
 		h.fail(w, r, x, err)
 		return
 	}
-	h.forward(w, r, x, h.opts.Router.Route(x.tunnel))
+	h.forward(ctx, w, r, x, h.opts.Router.Route(x.tunnel))
 }
 
 // look refuses what needs no knowledge of the tunnel.
@@ -194,14 +227,14 @@ func (h *Handler) look(r *http.Request, x *exchange) error {
 	return x.target.check()
 }
 
-func (h *Handler) resolve(r *http.Request, t target) (tunnel.ID, error) {
+func (h *Handler) resolve(ctx context.Context, r *http.Request, t target) (tunnel.ID, error) {
 	var err error
 	for _, slug := range t.slugs() {
 		if err = h.mayAsk(r, slug); err != nil {
 			continue
 		}
 		var id tunnel.ID
-		if id, err = h.opts.Resolver.Resolve(r.Context(), slug); err == nil {
+		if id, err = h.opts.Resolver.Resolve(ctx, slug); err == nil {
 			return id, nil
 		}
 		if fault.From(err).Code != fault.TunnelNotFound {
@@ -228,26 +261,31 @@ func redirect(w http.ResponseWriter, t target) {
 }
 
 // forward proxies the exchange along the way and back.
-func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.RoundTripper) {
+func (h *Handler) forward(ctx context.Context, w *response, r *http.Request, x *exchange, way http.RoundTripper) {
 	upgrade := wire.IsWebSocketUpgrade(r)
 	if len(r.Header["Upgrade"]) > 0 && !upgrade {
 		// ReverseProxy would pass on any protocol, h2c among them.
 		delete(r.Header, "Upgrade")
 		delete(r.Header, "Http2-Settings")
 	}
-	ctx, cancel := uploadContext(r.Context(), x.body)
+	ctx, cancel := uploadContext(ctx, x.body)
 	defer cancel(nil)
 	w.clock = newClock(h.opts.Timeouts, callerConn(r), x.body, cutter(cancel, w, x.body))
 	defer w.clock.stop()
-	ctx = tunnel.WithCaller(ctx, ClientAddr(r, h.opts.Trusted))
+	x.caller = ClientAddr(r, h.opts.Trusted)
+	ctx = tunnel.WithCaller(ctx, x.caller)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() {
 			w.clock.begun()
+			x.timing.handedOver()
 			if upgrade {
 				w.clock.handedOver() // its upload has no end, and the handshake is no part of it
 			}
 		},
-		WroteRequest: func(httptrace.WroteRequestInfo) { w.clock.handedOver() },
+		WroteRequest: func(httptrace.WroteRequestInfo) {
+			w.clock.handedOver()
+			x.timing.handedOver()
+		},
 	})
 	in := r.WithContext(ctx) // a copy: the server looks at the body of its own
 	if x.body != nil {
@@ -276,8 +314,8 @@ func (h *Handler) forward(w *response, r *http.Request, x *exchange, way http.Ro
 	}
 	defer func() {
 		if cause := context.Cause(ctx); cause != nil && x.outcome == "" {
-			if x.outcome, x.err = "aborted", cause; !w.clock.fired.Load() {
-				x.outcome = "caller_gone"
+			if x.outcome, x.err = outcomeAborted, cause; !w.clock.fired.Load() {
+				x.outcome = outcomeCallerGone
 			}
 		}
 	}()
@@ -310,7 +348,9 @@ func (h *Handler) answer(w *response, r *http.Request, res *http.Response, x *ex
 		return fault.New(fault.LocalServiceUnreachable, "The agent is connected, but nothing answers behind it.")
 	}
 	limit := responseLimit(res.Header)
+	x.timing.tell(res.Header, x.body)
 	wire.StripPrefix(res.Header)
+	dropSetSession(res.Header)
 	dropForbiddenTrailers(res.Trailer)
 	res.Header.Del("X-Request-Id") // ours is set
 	h.locate(res.Header, x)
@@ -326,7 +366,8 @@ func (h *Handler) answer(w *response, r *http.Request, res *http.Response, x *ex
 	gathered := gather.New(res.Body, res.ContentLength, w.flushLate)
 	w.prompt = gathered.Prompt()
 	res.Body = &answerBody{Body: gathered, answer: res, clock: w.clock, exchange: x, limit: limit}
-	if isSilentStream(res) {
+	w.streamed = isEventStream(res.Header)
+	if w.streamed && isSilentStream(res) {
 		w.events = true
 		alive := w.keepAlive
 		w.clock.keepAlive.Store(&alive)
@@ -342,7 +383,7 @@ func (h *Handler) answer(w *response, r *http.Request, res *http.Response, x *ex
 func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
 	cut := w.clock != nil && w.clock.fired.Load()
 	if r.Context().Err() != nil && !cut && !x.body.interrupted() {
-		x.outcome, x.err = "caller_gone", err
+		x.outcome, x.err = outcomeCallerGone, err
 		// Returning would be an empty 200, and when the pod ends a caller may
 		// still be there to believe it.
 		panic(http.ErrAbortHandler)
@@ -355,6 +396,7 @@ func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
 	}
 	x.outcome, x.err = string(e.Code), err
 	if w.wroteHeader.Load() {
+		x.outcome = outcomeAnswerBroken // the caller was told something else
 		panic(http.ErrAbortHandler)
 	}
 	header := w.Header()

@@ -3,6 +3,7 @@ package ingress
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -10,41 +11,97 @@ import (
 	"github.com/getbindu/bindu-edge/internal/fault"
 )
 
-// record writes the one event of a request.
+// record counts a request and writes its one event.
 func (h *Handler) record(w *response, r *http.Request, x *exchange, began time.Time) {
-	level := slog.LevelInfo
-	if x.outcome == string(fault.Internal) {
+	whole := time.Since(began)
+	outcome := x.outcomeOf(w)
+	answered := !w.firstByte.IsZero()
+	// What the caller was waited for is no delay of ours or of the agent's.
+	first := whole - x.body.waited()
+	if answered {
+		first = w.firstByte.Sub(began) - w.uploading
+	}
+	first = max(first, 0)
+	h.metrics.ended(outcome, w.status)
+	h.metrics.took(whole, first, answered, w.streamed)
+	if w.hijacked.Load() != nil {
+		h.metrics.upgraded.Dec()
+	}
+
+	level, text := slog.LevelInfo, "request"
+	switch {
+	case outcome == string(fault.Internal):
 		level = slog.LevelError
+	case h.opts.SlowAfter > 0 && first > h.opts.SlowAfter:
+		level, text = slog.LevelWarn, "slow request"
 	}
 	if !h.log.Enabled(r.Context(), level) {
 		return
 	}
-	var bytesIn int64
+	sampled := level == slog.LevelInfo && outcome == outcomeOK && w.status >= 200 && w.status < 400 &&
+		h.opts.LogSample != nil && *h.opts.LogSample < 1
+	if sampled && rand.Float64() >= *h.opts.LogSample {
+		return
+	}
+	bytesIn := w.bytesIn.Load()
 	if x.body != nil {
-		bytesIn = x.body.bytes.Load()
+		bytesIn += x.body.bytes.Load()
 	}
-	outcome := x.outcome
-	if outcome == "" {
-		outcome = "ok"
-	}
-	attrs := append(make([]slog.Attr, 0, 12),
+	attrs := append(make([]slog.Attr, 0, 16),
 		slog.String("request_id", x.id),
 		slog.String("tunnel_id", string(x.tunnel)),
 		slog.String("slug", loggable(x.target.slug)),
+		slog.String("remote_addr", h.remote(r, x)),
 		slog.String("method", r.Method),
 		slog.Int("status", w.status),
 		slog.String("outcome", outcome),
 		slog.Int64("bytes_in", bytesIn),
 		slog.Int64("bytes_out", w.bytes.Load()),
-		slog.Float64("duration_ms", ms(time.Since(began))),
+		slog.Float64("duration_ms", ms(whole)),
 	)
-	if !w.firstByte.IsZero() {
-		attrs = append(attrs, slog.Float64("first_byte_ms", ms(w.firstByte.Sub(began))))
+	if answered {
+		attrs = append(attrs, slog.Float64("first_byte_ms", ms(first)))
+	}
+	if x.trace == "" { // it was refused before it went on
+		if x.trace = traceOf(r.Header["Traceparent"]); x.handed.IsValid() {
+			x.trace = x.handed.TraceID().String()
+		}
+	}
+	if x.trace != "" {
+		attrs = append(attrs, slog.String("trace_id", x.trace))
 	}
 	if x.err != nil {
 		attrs = append(attrs, slog.String("error", x.err.Error()))
 	}
-	h.log.LogAttrs(r.Context(), level, "request", attrs...)
+	if sampled {
+		attrs = append(attrs, slog.Float64("sample_rate", *h.opts.LogSample))
+	}
+	h.log.LogAttrs(r.Context(), level, text, attrs...)
+}
+
+// outcomeOf says how the exchange ended.
+func (x *exchange) outcomeOf(w *response) string {
+	switch {
+	case x.outcome != "":
+		return x.outcome
+	case w.failed.Load():
+		return outcomeCallerGone
+	case w.status == 0:
+		return string(fault.Internal) // a panic
+	}
+	return outcomeOK
+}
+
+// remote is the caller's address as far as it is believed.
+func (h *Handler) remote(r *http.Request, x *exchange) string {
+	addr := x.caller
+	if !addr.IsValid() {
+		addr = ClientAddr(r, h.opts.Trusted)
+	}
+	if !addr.IsValid() {
+		return "unknown"
+	}
+	return addr.String()
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -70,6 +127,12 @@ func (f *inFlight) enter() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.n++
+}
+
+func (f *inFlight) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.n
 }
 
 func (f *inFlight) leave() {

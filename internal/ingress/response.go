@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"bufio"
+	"errors"
 	"maps"
 	"net"
 	"net/http"
@@ -17,8 +18,9 @@ import (
 // too, because only here it is known where an event ends.
 type response struct {
 	http.ResponseWriter
-	clock  *clock
-	upload *body // nil = none
+	clock   *clock
+	upload  *body    // nil = none
+	metrics *metrics // nil = none
 
 	header  http.Header // of the final answer, until it is written; nil = empty
 	interim interim.Answers
@@ -29,8 +31,13 @@ type response struct {
 	wroteHeader atomic.Bool
 	status      int
 	bytes       atomic.Int64
+	bytesIn     atomic.Int64 // from the caller of an upgraded stream
 	firstByte   time.Time
+	uploading   time.Duration // of the time until then, what was spent waiting for the caller's body
+	failed      atomic.Bool   // a write to the caller did
 	hijacked    atomic.Pointer[net.Conn]
+
+	streamed bool // an event stream, or upgraded: it lasts as long as the caller likes
 
 	// Event streams only.
 	events bool
@@ -68,6 +75,7 @@ func (w *response) Header() http.Header {
 func (w *response) WriteHeader(status int) {
 	if status < 200 && status != http.StatusSwitchingProtocols {
 		if status != http.StatusContinue { // see goAhead
+			dropSetSession(w.header)
 			w.interim.Pass(&w.early, status, w.header)
 		}
 		return
@@ -115,6 +123,7 @@ func (w *response) begin(status int) {
 	w.wroteHeader.Store(true)
 	w.status = status
 	w.firstByte = time.Now()
+	w.uploading = w.upload.waited()
 }
 
 func (w *response) Write(p []byte) (int, error) {
@@ -139,8 +148,19 @@ func (w *response) write(p []byte) (int, error) {
 		defer w.clock.wrote()
 	}
 	n, err := w.ResponseWriter.Write(p)
-	w.bytes.Add(int64(n))
+	w.sent(n, err)
 	return n, err
+}
+
+// sent counts what a write to the caller has done.
+func (w *response) sent(n int, err error) {
+	w.bytes.Add(int64(n))
+	if w.metrics != nil {
+		w.metrics.bytesOut.Add(float64(n))
+	}
+	if err != nil && !errors.Is(err, http.ErrBodyNotAllowed) { // which is the agent's doing
+		w.failed.Store(true)
+	}
 }
 
 // FlushError is how http.ResponseController flushes.
@@ -180,6 +200,10 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	_ = conn.SetDeadline(time.Time{}) // the server's, for reading the request
 	w.begin(http.StatusSwitchingProtocols)
 	w.hijacked.Store(&conn)
+	w.streamed = true
+	if w.metrics != nil {
+		w.metrics.upgraded.Inc()
+	}
 	if w.clock != nil {
 		w.clock.upgraded.Store(true)
 	}
@@ -197,6 +221,10 @@ func (c *upgradedConn) Read(p []byte) (int, error) {
 	if n > 0 && c.response.clock != nil {
 		c.response.clock.moved()
 	}
+	c.response.bytesIn.Add(int64(n))
+	if m := c.response.metrics; m != nil {
+		m.bytesIn.Add(float64(n))
+	}
 	return n, err
 }
 
@@ -206,7 +234,7 @@ func (c *upgradedConn) Write(p []byte) (int, error) {
 		defer k.wrote()
 	}
 	n, err := c.Conn.Write(p)
-	c.response.bytes.Add(int64(n))
+	c.response.sent(n, nil) // how an upgraded stream ends is its two ends' own affair
 	return n, err
 }
 

@@ -24,6 +24,10 @@ import (
 // out. An answer must be closed, as always: until then a compressed one counts
 // against the pod's memory.
 func (l *JSON) RoundTrip(req *http.Request) (*http.Response, error) {
+	return traced(req, wire.ProtocolJSON, l.roundTrip)
+}
+
+func (l *JSON) roundTrip(req *http.Request) (*http.Response, error) {
 	defer wire.CloseBody(req)
 	if len(req.Header["Upgrade"]) > 0 {
 		return nil, fault.New(fault.UpgradeUnsupported, "The agent of this tunnel takes whole requests only. Agents that speak bindu.h2 take upgrades.")

@@ -91,7 +91,9 @@ func (l *H2) Close(reason Reason) {
 }
 
 // RoundTrip sends one request to the agent by the rules of h2.Conn.RoundTrip.
-func (l *H2) RoundTrip(req *http.Request) (*http.Response, error) { return l.h2.RoundTrip(req) }
+func (l *H2) RoundTrip(req *http.Request) (*http.Response, error) {
+	return traced(req, wire.ProtocolH2, l.h2.RoundTrip)
+}
 
 // Probe asks the agent's program, not only its HTTP/2 library, whether it is
 // alive.

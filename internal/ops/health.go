@@ -1,6 +1,7 @@
 // Package ops is the operator's door: is the process alive, should it get
-// traffic, what does it count. It decides nothing for others, and what it serves
-// names no tunnel and no secret.
+// traffic, what does it count, what does it do. It decides nothing for others.
+// What it serves holds no secret, and names tunnels at /status alone. The admin
+// listener knows no passwords; its callers are trusted unless they are web pages.
 package ops
 
 import (
@@ -20,6 +21,7 @@ type Check func(context.Context) error
 // HealthOptions configure a Health.
 type HealthOptions struct {
 	Checks map[string]Check // by the name that /health/ready shows
+	Beside map[string]Check // looked at too, and told of at /status alone
 	Logger *slog.Logger
 }
 
@@ -38,18 +40,22 @@ type Health struct {
 	mu       sync.Mutex
 	reached  map[string]bool // at least once
 	away     map[string]bool // at the last look
+	seen     map[string]seen // what else the looks have found
 	draining bool
 }
 
 // NewHealth makes a Health. It looks at nothing before Run.
 func NewHealth(o HealthOptions) *Health {
-	return &Health{opts: o, reached: map[string]bool{}, away: map[string]bool{}}
+	return &Health{opts: o, reached: map[string]bool{}, away: map[string]bool{}, seen: map[string]seen{}}
 }
 
 // Run looks at every dependency until ctx ends.
 func (h *Health) Run(ctx context.Context) {
 	var looking sync.WaitGroup
 	for name, check := range h.opts.Checks {
+		looking.Go(func() { h.watch(ctx, name, check) })
+	}
+	for name, check := range h.opts.Beside {
 		looking.Go(func() { h.watch(ctx, name, check) })
 	}
 	looking.Wait()
@@ -74,7 +80,9 @@ func (h *Health) watch(ctx context.Context, name string, check Check) {
 // look reports whether the dependency was ever reached.
 func (h *Health) look(ctx context.Context, name string, check Check) bool {
 	asking, cancel := context.WithTimeout(ctx, checkTimeout)
+	began := time.Now()
 	err := check(asking)
+	took := time.Since(began)
 	cancel()
 	if ctx.Err() != nil {
 		return true
@@ -83,7 +91,11 @@ func (h *Health) look(ctx context.Context, name string, check Check) bool {
 	reached, away := h.reached[name], h.away[name]
 	h.reached[name] = reached || err == nil
 	h.away[name] = err != nil
+	h.note(name, err, took)
 	h.mu.Unlock()
+	if _, beside := h.opts.Beside[name]; beside {
+		return true // who looks after it logs its coming and going
+	}
 	switch {
 	case err != nil && !away:
 		h.opts.Logger.Warn("a dependency is away", "dependency", name, "error", err)
@@ -145,7 +157,7 @@ func (h *Health) Live(w http.ResponseWriter, r *http.Request) {
 func (h *Health) Ready(w http.ResponseWriter, r *http.Request) {
 	s := h.status()
 	code := http.StatusOK
-	if s.Status == "starting" || s.Status == "draining" {
+	if !s.ready() {
 		code = http.StatusServiceUnavailable
 	}
 	answer(w, r, code, s)

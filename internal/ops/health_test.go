@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
+
+	"github.com/getbindu/bindu-edge/internal/podstatus"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -194,7 +196,10 @@ func TestTheEndIsNoOutage(t *testing.T) {
 func TestAdmin(t *testing.T) {
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "one", Help: "Always 1."}, func() float64 { return 1 }))
-	admin := Admin(NewHealth(HealthOptions{}), metrics)
+	status := func(_ context.Context, q podstatus.Query) podstatus.Status {
+		return podstatus.Status{Tunnels: podstatus.Tunnels{Found: q.Limit}}
+	}
+	admin := Admin(NewHealth(HealthOptions{}), metrics, status)
 	for _, row := range []struct {
 		method, path string
 		code         int
@@ -207,6 +212,10 @@ func TestAdmin(t *testing.T) {
 		{"DELETE", "/health/ready", 405, "", "GET, HEAD"},
 		{"GET", "/metrics", 200, "one 1", ""},
 		{"POST", "/metrics", 405, "", "GET, HEAD"},
+		{"GET", "/status?limit=7", 200, `"found":7`, ""},
+		{"HEAD", "/status", 200, "", ""},
+		{"GET", "/status?limit=-1", 400, "limit is a number from 0 to 100000", ""},
+		{"POST", "/status", 405, "", "GET, HEAD"},
 		{"GET", "/debug/pprof/heap?gc=1", 200, "", ""},
 		{"GET", "/debug/pprof/goroutine?debug=1", 200, "goroutine profile", ""},
 		{"GET", "/debug/pprof/cmdline", 404, "", ""},

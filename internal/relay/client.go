@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/getbindu/bindu-edge/internal/h2"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
@@ -19,21 +21,26 @@ type Options struct {
 	Dialer   Dialer
 	Identity *Identity
 	Logger   *slog.Logger // nil = none
+
+	Carrier string                // what Dialer dials by, for the metrics: direct, nats or redis
+	Metrics prometheus.Registerer // nil = not registered
 }
 
 // Client keeps one connection to each pod that it had to do with. Make it with
 // NewClient, Close it at last. All methods may be called concurrently.
 type Client struct {
-	opts   Options
-	log    *slog.Logger
-	opener *h2.Opener
-	worn   func(*h2.Conn) <-chan struct{} // its Worn, but for tests
+	opts    Options
+	log     *slog.Logger
+	metrics clientMetrics
+	opener  *h2.Opener
+	worn    func(*h2.Conn) <-chan struct{} // its Worn, but for tests
 
 	mu     sync.Mutex
 	peers  map[tunnel.PodID]*peer // those with a connection, an attempt, or a fresh failure
 	closed bool
 	over   chan struct{} // closed with it
 	wrong  everyMinute
+	told   map[tunnel.PodID]trouble // the last with each pod, see status.go
 	open   sync.WaitGroup
 }
 
@@ -43,6 +50,9 @@ type peer struct {
 	attempt chan struct{} // closed when the attempt that runs has ended; nil = none runs
 	err     error         // of the last attempt
 	failed  time.Time
+
+	remote string    // where conn leads
+	since  time.Time // when it was opened
 }
 
 // pause is how long the failure of an attempt stands for all that ask.
@@ -57,7 +67,7 @@ func NewClient(o Options) *Client {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Client{
-		opts: o, log: o.Logger, peers: map[tunnel.PodID]*peer{}, over: make(chan struct{}), worn: (*h2.Conn).Worn,
+		opts: o, log: o.Logger, metrics: newClientMetrics(o.Metrics, o.Carrier), peers: map[tunnel.PodID]*peer{}, told: map[tunnel.PodID]trouble{}, over: make(chan struct{}), worn: (*h2.Conn).Worn,
 		opener: h2.NewOpener(h2.Options{PingInterval: pingInterval, PingTimeout: pingTimeout, MaxResponseHeader: maxResponseHeader}),
 	}
 }
@@ -146,13 +156,18 @@ func (c *Client) forgetFailures() {
 
 // dial makes the connection, and stays with it until it has ended.
 func (c *Client) dial(pod tunnel.PodID, p *peer) {
-	conn, err := c.reach(pod)
+	conn, carrier, err := c.reach(pod)
 	c.mu.Lock()
 	if err == nil && c.closed {
 		_ = conn.Close()
 		conn, err = nil, errClosed
 	}
 	p.conn, p.err, p.failed = conn, err, time.Now()
+	if err == nil {
+		p.remote, p.since = carrier.RemoteAddr().String(), p.failed
+	} else if !errors.Is(err, errClosed) {
+		c.trouble(pod, err, p.failed)
+	}
 	close(p.attempt)
 	p.attempt = nil
 	news := errors.Is(err, ErrUnproven) && c.wrong.due(p.failed)
@@ -169,6 +184,9 @@ func (c *Client) dial(pod tunnel.PodID, p *peer) {
 	defer c.mu.Unlock()
 	if p.conn == conn {
 		p.conn, p.failed = nil, time.Time{}
+		if !c.closed && !conn.SawGoaway() {
+			c.trouble(pod, lost(conn, carrier), time.Now())
+		}
 		if p.attempt == nil && c.peers[pod] == p {
 			delete(c.peers, pod)
 		}
@@ -205,23 +223,23 @@ func (c *Client) attend(conn *h2.Conn) {
 	}
 }
 
-func (c *Client) reach(pod tunnel.PodID) (*h2.Conn, error) {
+func (c *Client) reach(pod tunnel.PodID) (*h2.Conn, h2.Carrier, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), ConnectTimeout,
 		fmt.Errorf("no connection within %s", ConnectTimeout))
 	defer cancel()
 	raw, err := c.opts.Dialer.Dial(ctx, pod)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	proven, err := c.opts.Identity.dial(ctx, raw, c.opts.Pod, pod)
 	if err != nil {
-		return nil, fmt.Errorf("connect to pod %s: %w", pod, err)
+		return nil, nil, fmt.Errorf("connect to pod %s: %w", pod, err)
 	}
 	conn, err := c.opener.Open(ctx, proven)
 	if err != nil {
-		return nil, fmt.Errorf("connect to pod %s: %w", pod, err)
+		return nil, nil, fmt.Errorf("connect to pod %s: %w", pod, err)
 	}
-	return conn, nil
+	return conn, proven, nil
 }
 
 // control asks another pod something about a claim.

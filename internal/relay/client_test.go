@@ -26,9 +26,7 @@ func client(t testing.TB, d Dialer) *Client {
 func TestManyRequestsOneAttempt(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		_, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-		defer stop()
+		l, _ := served(t, text("ok"))
 		var dials atomic.Int64
 		open := make(chan struct{})
 		c := client(t, dialFunc(func(ctx context.Context, _ tunnel.PodID) (net.Conn, error) {
@@ -55,9 +53,7 @@ func TestManyRequestsOneAttempt(t *testing.T) {
 func TestAnAttemptOutlivesItsCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		_, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-		defer stop()
+		l, _ := served(t, text("ok"))
 		var dials atomic.Int64
 		c := client(t, dialFunc(func(ctx context.Context, _ tunnel.PodID) (net.Conn, error) {
 			dials.Add(1)
@@ -106,9 +102,7 @@ func TestAHangingAttemptEnds(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				l := newPipeListener()
-				_, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-				defer stop()
+				l, _ := served(t, text("ok"))
 				over, end := context.WithCancel(context.Background())
 				c := client(t, dialFunc(func(ctx context.Context, pod tunnel.PodID) (net.Conn, error) {
 					if pod == holder {
@@ -150,9 +144,7 @@ func TestAHangingAttemptEnds(t *testing.T) {
 func TestAFailureStandsForAMoment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		_, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-		defer stop()
+		l, _ := served(t, text("ok"))
 		var dials atomic.Int64
 		var away atomic.Bool
 		away.Store(true)
@@ -188,9 +180,7 @@ func TestAFailureStandsForAMoment(t *testing.T) {
 func TestALostConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		_, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-		defer stop()
+		l, _ := served(t, text("ok"))
 		var wires []net.Conn
 		c := client(t, dialFunc(func(ctx context.Context, _ tunnel.PodID) (net.Conn, error) {
 			conn, err := l.dial(ctx)
@@ -254,12 +244,10 @@ func TestAWornConnectionIsReplaced(t *testing.T) {
 func TestCloseEndsAll(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		s, stop := serve(t, l, secret(t, ours), func(r *http.Request) (*http.Response, error) {
+		l, s := served(t, func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
-		}, nil)
-		defer stop()
+		})
 		c := client(t, dialFunc(func(ctx context.Context, pod tunnel.PodID) (net.Conn, error) {
 			if pod == holder {
 				return l.dial(ctx)
@@ -290,13 +278,11 @@ func TestCloseEndsAll(t *testing.T) {
 func TestTooManyPods(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		_, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-		defer stop()
+		l, _ := served(t, text("ok"))
 		c := client(t, l)
 		defer c.Close()
 		for n := range maxPeers {
-			c.peers[tunnel.PodID(rune(n))] = &peer{err: errRefused, failed: time.Now()}
+			c.peers[tunnel.PodID(rune(n))] = &peer{err: net.ErrClosed, failed: time.Now()}
 		}
 		_, err := ask(t, c.To(holder, "t"))
 		notMade(t, err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/coalesce"
+	"github.com/getbindu/bindu-edge/internal/socket"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
@@ -22,8 +23,13 @@ type peerConn struct {
 	err  error // set before done is closed
 }
 
+// unsent is how many bytes that a hop can't send yet its socket may hold, if it has
+// one: every request between two pods waits behind them.
+const unsent = 128 << 10
+
 func newPeerConn(conn, raw net.Conn, pod tunnel.PodID) *peerConn {
 	c := &peerConn{Conn: conn, raw: raw, pod: pod, done: make(chan struct{})}
+	socket.LimitUnsent(raw, unsent)
 	c.out = coalesce.New(c.send, func() { _ = raw.Close() })
 	return c
 }

@@ -24,6 +24,18 @@ type distant struct {
 	gate chan struct{} // holds one token while bytes may pass
 }
 
+// distantly dials l, and says in wire how.
+func distantly(l *pipeListener, wire **distant) dialFunc {
+	return func(ctx context.Context, _ tunnel.PodID) (net.Conn, error) {
+		conn, err := l.dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		*wire = newDistant(conn)
+		return *wire, nil
+	}
+}
+
 func newDistant(conn net.Conn) *distant {
 	d := &distant{conn, make(chan []byte, 1000), make(chan struct{}, 1)}
 	d.release()
@@ -54,21 +66,12 @@ func TestGoodbyeOnAnIdleConnection(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var seen atomic.Int64
-		l := newPipeListener()
-		s, stop := serve(t, l, secret(t, ours), func(r *http.Request) (*http.Response, error) {
+		l, s := served(t, func(r *http.Request) (*http.Response, error) {
 			seen.Add(1)
 			return text("ok")(r)
-		}, nil)
-		defer stop()
+		})
 		var wire *distant
-		c := client(t, dialFunc(func(ctx context.Context, _ tunnel.PodID) (net.Conn, error) {
-			conn, err := l.dial(ctx)
-			if err == nil {
-				wire = newDistant(conn)
-				conn = wire
-			}
-			return conn, err
-		}))
+		c := client(t, distantly(l, &wire))
 		defer c.Close()
 		answers(t, c.To(holder, "t"), "ok")
 		synctest.Wait()
@@ -102,9 +105,7 @@ func TestGoodbyeOnAnIdleConnection(t *testing.T) {
 func TestGoodbyeIsShort(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		s, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-		defer stop()
+		l, s := served(t, text("ok"))
 		for range 3 {
 			c := client(t, l)
 			defer c.Close()
@@ -132,9 +133,7 @@ func TestGoodbyeToANewcomer(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				l := newPipeListener()
-				s, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-				defer stop()
+				l, s := served(t, text("ok"))
 				raw, err := l.dial(t.Context())
 				if err != nil {
 					t.Fatal(err)
@@ -174,11 +173,10 @@ func TestGoodbyeToANewcomer(t *testing.T) {
 func TestGoodbyeRunsOutOfTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		s, stop := serve(t, l, secret(t, ours), func(r *http.Request) (*http.Response, error) {
+		l, s := served(t, func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
-		}, nil)
+		})
 		c := client(t, l)
 		defer c.Close()
 		failed := make(chan error, 1)
@@ -200,7 +198,6 @@ func TestGoodbyeRunsOutOfTime(t *testing.T) {
 		if err := <-failed; fault.From(err).Code != fault.LinkLost || errors.Is(err, fault.ErrNotDelivered) {
 			t.Errorf("got %v", err)
 		}
-		stop()
 	})
 }
 
@@ -208,21 +205,12 @@ func TestGoodbyeRunsOutOfTime(t *testing.T) {
 func TestAFrozenPodIsNoticed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		_, stop := serve(t, l, secret(t, ours), func(r *http.Request) (*http.Response, error) {
+		l, _ := served(t, func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
-		}, nil)
-		defer stop()
+		})
 		var wire *distant
-		c := client(t, dialFunc(func(ctx context.Context, _ tunnel.PodID) (net.Conn, error) {
-			conn, err := l.dial(ctx)
-			if err == nil {
-				wire = newDistant(conn)
-				conn = wire
-			}
-			return conn, err
-		}))
+		c := client(t, distantly(l, &wire))
 		defer c.Close()
 		var asking sync.WaitGroup
 		asking.Go(func() {

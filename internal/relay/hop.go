@@ -18,7 +18,12 @@ import (
 // that satisfies fault.ErrNotDelivered may also be ErrMisdirected, ErrGone or
 // ErrLeft, and then the tunnel is to be looked for again.
 func (c *Client) To(pod tunnel.PodID, id tunnel.ID) http.RoundTripper {
-	return roundTripper(func(req *http.Request) (*http.Response, error) { return c.hop(req, pod, id) })
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		began := time.Now()
+		res, err := c.traced(req, pod, id)
+		c.metrics.ended(began, err, req.Context().Err() != nil)
+		return res, err
+	})
 }
 
 func (c *Client) hop(req *http.Request, pod tunnel.PodID, id tunnel.ID) (*http.Response, error) {

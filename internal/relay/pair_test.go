@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/given"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
@@ -36,44 +37,18 @@ func secret(t testing.TB, s string) *Identity {
 
 // pipeListener accepts what is dialled within this process: net.Pipe, so that
 // time can be faked around it.
-type pipeListener struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
+type pipeListener struct{ *given.Listener }
 
 func newPipeListener() *pipeListener {
-	return &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	return &pipeListener{given.NewListener(&net.UnixAddr{Name: "pipe"})}
 }
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
-
-var errRefused = errors.New("nobody accepts")
 
 func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
 	near, far := net.Pipe()
-	select {
-	case l.conns <- far:
-		return near, nil
-	case <-l.closed:
-		return nil, errRefused
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := l.Give(ctx, far); err != nil {
+		return nil, err
 	}
+	return near, nil
 }
 
 // Dial implements Dialer: there is only one pod.
@@ -119,6 +94,15 @@ func serve(t testing.TB, l net.Listener, i *Identity, agent roundTripper, log *s
 		_ = s.Close()
 		serving.Wait()
 	}
+}
+
+// served is serve for a pod that lasts as long as the test.
+func served(t testing.TB, agent roundTripper) (*pipeListener, *Server) {
+	t.Helper()
+	l := newPipeListener()
+	s, stop := serve(t, l, secret(t, ours), agent, nil)
+	t.Cleanup(stop)
+	return l, s
 }
 
 func get(ctx context.Context, t testing.TB) *http.Request {

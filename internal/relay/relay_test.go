@@ -2,11 +2,11 @@ package relay_test
 
 import (
 	"context"
-	"errors"
 	"net"
 	"sync"
 	"testing"
 
+	"github.com/getbindu/bindu-edge/internal/given"
 	"github.com/getbindu/bindu-edge/internal/relay"
 	"github.com/getbindu/bindu-edge/internal/relay/relaytest"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 type mesh struct{ listeners sync.Map }
 
 func (m *mesh) Join(_ testing.TB, pod tunnel.PodID) (relay.Dialer, net.Listener) {
-	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
+	l := given.NewListener(&net.UnixAddr{Name: "pipe"})
 	m.listeners.Store(pod, l)
 	return m, l
 }
@@ -34,34 +34,8 @@ func (m *mesh) Dial(ctx context.Context, pod tunnel.PodID) (net.Conn, error) {
 		return nil, relay.ErrGone
 	}
 	near, far := net.Pipe()
-	select {
-	case l.(*listener).conns <- far:
-		return near, nil
-	case <-l.(*listener).closed:
-		return nil, errors.New("it accepts no more")
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := l.(*given.Listener).Give(ctx, far); err != nil {
+		return nil, err
 	}
+	return near, nil
 }
-
-type listener struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *listener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *listener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }

@@ -15,33 +15,46 @@ import (
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/gather"
 	"github.com/getbindu/bindu-edge/internal/interim"
+	"github.com/getbindu/bindu-edge/internal/stack"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
 // ServeHTTP answers what comes by a hop: from this pod's links, or not at all.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	stack.Grow()
 	if r.Host == authority {
 		s.control(w, r)
 		return
 	}
 	id, err := tunnel.ParseID(r.Header.Get(headerTunnel))
 	if err != nil {
-		writeFault(w, fault.Wrap(fault.BadRequest, "The hop names no tunnel.", err))
+		err = fault.Wrap(fault.BadRequest, "The hop names no tunnel.", err)
+		s.served.of(err, false).Inc()
+		writeFault(w, err)
 		return
 	}
+	r, told := s.startSpan(r, id)
+	defer told.End(nil) // unless that has happened
 	req := s.request(r)
 	var early interim.Answers
-	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+	trace := &httptrace.ClientTrace{
 		Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
 			if status != http.StatusContinue && status != http.StatusSwitchingProtocols { // our server says 100 when the body is read
 				early.Pass(w, status, http.Header(header))
 			}
 			return nil
 		},
-	}))
+	}
+	var watch *stopwatch
+	if s.opts.Timing {
+		watch = startStopwatch(trace)
+	}
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), trace))
 	res, err := s.opts.Links.Here(id).RoundTrip(req)
 	early.End()
+	res, err = told.Carry(r.Context(), res, err)
+	s.served.of(err, r.Context().Err() != nil).Inc()
 	if err != nil {
 		if r.Context().Err() != nil {
 			panic(http.ErrAbortHandler) // nobody is there to answer
@@ -61,6 +74,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			delete(res.Header, name)
 		}
 	}
+	watch.tell(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		s.upgraded(w, r, res)
 		return

@@ -10,6 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
@@ -32,18 +35,23 @@ type ServerOptions struct {
 	Pod      tunnel.PodID
 	Identity *Identity
 	Links    Links
-	Logger   *slog.Logger // nil = none
+	Logger   *slog.Logger          // nil = none
+	Metrics  prometheus.Registerer // nil = not registered
+	Timing   bool                  // answers say how long the agent took
+	Tracer   trace.Tracer          // of what the pod at the door has told of; nil = no spans
 }
 
 // Server serves the hops that lead here. Make it with NewServer.
 type Server struct {
 	opts     ServerOptions
 	log      *slog.Logger
+	served   outcomes
 	http     *http.Server
 	unproven chan struct{} // one for each newcomer
 
 	mu    sync.Mutex
 	wrong everyMinute
+	from  map[tunnel.PodID]map[*peerConn]struct{} // connections that stand
 }
 
 // NewServer makes a Server.
@@ -51,11 +59,12 @@ func NewServer(o ServerOptions) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opts: o, log: o.Logger, unproven: make(chan struct{}, maxUnproven)}
+	s := &Server{opts: o, log: o.Logger, served: newServed(o.Metrics), unproven: make(chan struct{}, maxUnproven), from: map[tunnel.PodID]map[*peerConn]struct{}{}}
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // the TLS below it is done
 	s.http = &http.Server{
 		Handler:                      s,
+		ConnState:                    s.state,
 		Protocols:                    protocols,
 		MaxHeaderBytes:               maxHeader,
 		DisableGeneralOptionsHandler: true,

@@ -28,9 +28,7 @@ func TestStrangersGetNothing(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				l := newPipeListener()
-				_, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-				defer stop()
+				l, _ := served(t, text("ok"))
 				raw, err := l.dial(t.Context())
 				if err != nil {
 					t.Fatal(err)
@@ -91,9 +89,7 @@ func TestNoProofInTime(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				l := newPipeListener()
-				_, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-				defer stop()
+				l, _ := served(t, text("ok"))
 				began := time.Now()
 				raw, err := l.dial(t.Context())
 				if err != nil {
@@ -116,9 +112,7 @@ func TestNoProofInTime(t *testing.T) {
 func TestUnprovenAreFew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		l := newPipeListener()
-		_, stop := serve(t, l, secret(t, ours), text("ok"), nil)
-		defer stop()
+		l, _ := served(t, text("ok"))
 		inside, outside := client(t, l), client(t, l)
 		defer inside.Close()
 		defer outside.Close()
@@ -269,7 +263,9 @@ func TestServeAfterTheEnd(t *testing.T) {
 	if err := s.Serve(l); err != nil {
 		t.Error(err)
 	}
-	<-l.closed
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("its listener is open: %v", err)
+	}
 }
 
 // Newcomers who have proved nothing yet end with the Server.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
@@ -54,6 +55,8 @@ type Options struct {
 	Timeout    time.Duration // one question to the source, its queue included
 	MaxFlights int           // questions at once; over it the source counts as away
 	Logger     *slog.Logger  // nil = none
+
+	Metrics prometheus.Registerer // nil = not registered
 }
 
 // Resolver answers for slugs. Safe for concurrent use.
@@ -64,6 +67,7 @@ type Resolver struct {
 	timeout   time.Duration
 	maxFlight int
 	logger    *slog.Logger
+	metrics   metrics
 	cache     *otter.Cache[tunnel.Slug, *entry]
 
 	doubts atomic.Uint64 // how often Doubt was called
@@ -97,6 +101,7 @@ func New(o Options) (*Resolver, error) {
 		timeout:   o.Timeout,
 		maxFlight: o.MaxFlights,
 		logger:    o.Logger,
+		metrics:   newMetrics(o.Metrics),
 		cache:     cache,
 		flights:   make(map[*flight]struct{}),
 		current:   make(map[tunnel.Slug]*flight),
@@ -133,6 +138,13 @@ func withDefaults(o Options) Options {
 // ControlPlaneUnavailable (shared between callers: read it, don't change it),
 // or wraps the context's error when the caller left first.
 func (r *Resolver) Resolve(ctx context.Context, slug tunnel.Slug) (tunnel.ID, error) {
+	if ctx, s := startSpan(ctx); s.Recorded() {
+		return r.traced(ctx, slug, s)
+	}
+	return r.find(ctx, slug)
+}
+
+func (r *Resolver) find(ctx context.Context, slug tunnel.Slug) (tunnel.ID, error) {
 	if r.local != nil {
 		if id, ok := r.local.LookupSlug(slug); ok {
 			return id, nil
@@ -140,7 +152,7 @@ func (r *Resolver) Resolve(ctx context.Context, slug tunnel.Slug) (tunnel.ID, er
 	}
 	now := time.Now()
 	if known, ok := r.cache.GetIfPresent(slug); ok && r.fresh(known, now) {
-		return known.verdict(now)
+		return r.metrics.found(known.verdict(now))
 	}
 	return r.ask(ctx, slug)
 }
@@ -148,26 +160,30 @@ func (r *Resolver) Resolve(ctx context.Context, slug tunnel.Slug) (tunnel.ID, er
 // ask goes on where the cache has no fresh answer.
 func (r *Resolver) ask(ctx context.Context, slug tunnel.Slug) (tunnel.ID, error) {
 	if r.source == nil {
-		return "", errNotFound
+		return r.metrics.found("", errNotFound)
 	}
 	if _, err := tunnel.ParseSlug(string(slug)); err != nil {
-		return "", errNotFound
+		return r.metrics.found("", errNotFound)
 	}
 	known, f, now := r.join(slug)
 	switch {
 	case f == nil && r.fresh(known, now):
-		return known.verdict(now)
+		return r.metrics.found(known.verdict(now))
 	case f == nil:
+		r.metrics.sought(known.servable(now, r.times))
 		return known.lastResort(now, r.times)
 	case f.afterFailure && known.servable(now, r.times):
+		r.metrics.sought(true)
 		return known.verdict(now) // nobody waits a second time for a source that just failed
 	}
 	select {
 	case <-f.done:
 	case <-ctx.Done():
+		r.metrics.sought(false)
 		return "", fmt.Errorf("resolve slug: %w", ctx.Err())
 	}
 	now = time.Now()
+	r.metrics.sought(f.failed && f.answer.servable(now, r.times))
 	if f.failed {
 		return f.answer.lastResort(now, r.times)
 	}

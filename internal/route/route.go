@@ -56,6 +56,9 @@ type Options struct {
 	Registry Registry
 	Peers    Peers         // nil = no way to other pods
 	Grace    time.Duration // how long a request waits when a tunnel's pod is gone; 0 = not at all
+	// Refusals is asked once for each limit, by name, and returns what counts a
+	// refusal by it; nil = nobody counts.
+	Refusals func(limit string) (refused func())
 }
 
 // Router finds the way to a tunnel. Make it with New; it may be used
@@ -63,6 +66,7 @@ type Options struct {
 type Router struct {
 	opts Options
 	room room
+	full func()                          // counts requests that there was no room for
 	gone *otter.Cache[string, time.Time] // by session: when its pod was first found gone
 }
 
@@ -71,7 +75,10 @@ const maxGone = 10_000
 
 // New makes a Router.
 func New(o Options) *Router {
-	return &Router{opts: o, gone: otter.Must(&otter.Options[string, time.Time]{
+	if o.Refusals == nil {
+		o.Refusals = func(string) func() { return func() {} }
+	}
+	return &Router{opts: o, full: o.Refusals("waiting"), gone: otter.Must(&otter.Options[string, time.Time]{
 		MaximumSize: maxGone,
 		Executor:    func(upkeep func()) { upkeep() }, // on the writer's goroutine: none is left running
 	})}

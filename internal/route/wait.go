@@ -30,6 +30,7 @@ func (w way) wait(ctx context.Context, s *search, state waiting, why error) (htt
 		most = MaxWaiting
 	}
 	if !w.room.enter(w.id, most) {
+		w.full()
 		return nil, why
 	}
 	defer w.room.leave(w.id)

@@ -37,7 +37,7 @@ func TestJSONLine(t *testing.T) {
 	}
 	delete(got, "time")
 	want := map[string]any{
-		"level": "WARN", "msg": "served", "tunnel_id": "t1", "err": "a\nb", "took": float64(2 * time.Second),
+		"level": "WARN", "msg": "served", "tunnel_id": "t1", "err": "a\nb", "took": "2s",
 		"path": strings.ToValidUTF8(hostile, "\ufffd"),
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -115,6 +115,9 @@ func (p *plain) facts(s state) {
 	if s.info.URL != p.info.URL {
 		p.fact("URL", s.info.URL)
 	}
+	if s.info.Page != p.info.Page {
+		p.fact("PAGE", s.info.Page)
+	}
 	if s.info.Note != p.info.Note {
 		p.fact("NOTE", s.info.Note)
 	}

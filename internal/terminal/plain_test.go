@@ -35,7 +35,7 @@ func runPlain(t *testing.T, script func(d *Display)) string {
 func TestPlainLines(t *testing.T) {
 	at := time.Date(2027, 1, 2, 12, 3, 4, 0, time.UTC)
 	got := runPlain(t, func(d *Display) {
-		info := Info{URL: "http://localhost:8080/local_tunnel/abc/", Note: "Reachable from this machine only.", Next: []string{"bindu-edge serve", "bindu-edge http 3773"}}
+		info := Info{URL: "http://localhost:8080/local_tunnel/abc/", Page: "http://localhost:9/\n", Note: "Reachable from this machine only.", Next: []string{"bindu-edge serve", "bindu-edge http 3773"}}
 		d.Connecting()
 		d.Linked(info)
 		d.Request(Request{Time: at, Method: "POST", Path: "/message", Status: 200, Duration: 12 * time.Millisecond, BytesIn: 7, BytesOut: 1234})
@@ -59,6 +59,7 @@ TARGET  http://localhost:3773
 NOW STATUS connecting
 NOW STATUS online
 URL  http://localhost:8080/local_tunnel/abc/
+PAGE  http://localhost:9/\x0a
 NOTE  Reachable from this machine only.
 NEXT  bindu-edge serve
 NEXT  bindu-edge http 3773

@@ -52,6 +52,7 @@ type Options struct {
 // Info is what is known once the tunnel is open.
 type Info struct {
 	URL  string   // public URL
+	Page string   // where its control plane's page is, which may sign in who opens it
 	Note string   // a remark to keep in sight, such as who can reach the URL
 	Next []string // commands the user may want next, one a line; at most 8 are shown
 }
@@ -115,7 +116,7 @@ func (d *Display) Connecting() { d.inbox.put(state{kind: connecting}) }
 
 // Linked says that the tunnel is open.
 func (d *Display) Linked(i Info) {
-	s := state{kind: online, info: Info{URL: clip(i.URL, maxText), Note: clip(i.Note, maxText)}}
+	s := state{kind: online, info: Info{URL: clip(i.URL, maxText), Page: clip(i.Page, maxText), Note: clip(i.Note, maxText)}}
 	for _, command := range i.Next[:min(len(i.Next), maxNext)] {
 		s.info.Next = append(s.info.Next, clip(command, maxText))
 	}

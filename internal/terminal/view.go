@@ -138,6 +138,11 @@ func (m model) where() []string {
 	if m.target != "" {
 		lines = append(lines, dim.Render("→ ")+ansi.Truncate(m.target, m.inner()-2, "…"))
 	}
+	if m.info.Page != "" {
+		for _, line := range strings.Split(ansi.Hardwrap("page "+m.info.Page, m.inner(), false), "\n") {
+			lines = append(lines, dim.Render(line)) // whole, like the URL
+		}
+	}
 	if m.problem != "" {
 		lines = append(lines, m.wrap(yellow, "! "+m.problem)...)
 	}

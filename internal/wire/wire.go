@@ -47,6 +47,11 @@ const (
 	// never on a link.
 	HeaderResponseLimit = "Bindu-Response-Limit"
 
+	// HeaderAgentTime is how many microseconds the agent took from the request to
+	// the header of its answer. It is on the way to the pod at the door, and never
+	// on a link.
+	HeaderAgentTime = "Bindu-Agent-Time"
+
 	// HeaderPrefix is how every field of ours begins. Callers can't send one,
 	// and agents' answers reach callers without.
 	HeaderPrefix = "Bindu-"

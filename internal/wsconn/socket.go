@@ -8,6 +8,11 @@ import (
 	"syscall"
 )
 
+// Unsent is how many bytes that a link can't send yet its socket should hold
+// (see socket.LimitUnsent), at both ends: everybody's requests wait behind them,
+// and the PING that proves a slow link alive.
+const Unsent = 32 << 10
+
 const (
 	// readSize is how much of what has come a Socket takes at once.
 	readSize = 16 << 10

@@ -19,7 +19,7 @@ var (
 	words = []string{"internal/tunnel", "internal/fault", "internal/wire"}
 	// What decisions ask: the errors and types of the adapters' families. The
 	// adapters themselves (registry/memory, relay/nats, …) are the wiring's.
-	vocabulary = with(words, "internal/controlclient", "internal/registry", "internal/relay")
+	vocabulary = with(words, "internal/controlclient", "internal/registry", "internal/relay", "internal/span")
 	decisions  = []string{"internal/resolve", "internal/route", "internal/hub", "internal/admission"}
 	doors      = []string{"internal/ingress", "internal/attach", "internal/ops"}
 )
@@ -27,23 +27,23 @@ var (
 var imports = []mayImport{
 	{"cmd/...", []string{
 		"cmd/...", "agent", "internal/edge", "internal/config", "internal/telemetry",
-		"internal/control/...", "internal/controlclient", "internal/demo", "internal/planeclient", "internal/terminal",
+		"internal/control/...", "internal/controlclient", "internal/demo", "internal/planeclient", "internal/podstatus", "internal/terminal",
 		"internal/tunnel", "internal/wire",
 	}, "a command parses, makes Options and runs; what stands behind the doors is internal/edge's to wire"},
-	{"agent/...", []string{"agent/...", "internal/wsconn", "internal/gather", "internal/upgrade", "internal/wire"},
+	{"agent/...", []string{"agent/...", "internal/wsconn", "internal/gather", "internal/given", "internal/socket", "internal/stack", "internal/traceparent", "internal/upgrade", "internal/wire"},
 		"the agent is a library in other people's programs: it brings nothing of the edge with it"},
 
 	{"internal/edge", with(vocabulary, concat(doors, decisions, []string{
-		"internal/link/...", "internal/wsconn", "internal/config", "internal/telemetry",
+		"internal/link/...", "internal/socket", "internal/wsconn", "internal/config", "internal/telemetry",
 		"internal/registry/*", "internal/relay/*",
-		"internal/flood", "internal/certs", "internal/proxyproto", "internal/pressure",
+		"internal/flood", "internal/certs", "internal/proxyproto", "internal/pressure", "internal/podstatus",
 	})...), "the wiring knows everything below it, and neither the commands nor the control plane's inside"},
 
-	{"internal/ingress", with(vocabulary, with(decisions, "internal/gather", "internal/interim", "internal/link", "internal/wsconn")...),
+	{"internal/ingress", with(vocabulary, with(decisions, "internal/gather", "internal/interim", "internal/link", "internal/socket", "internal/traceparent", "internal/wsconn")...),
 		"a door asks decisions; it knows no other door, no adapter, no setting and not who wired it"},
 	{"internal/attach", with(vocabulary, with(decisions, "internal/link", "internal/wsconn")...),
 		"a door asks decisions; it knows no other door, no adapter, no setting and not who wired it"},
-	{"internal/ops", with(vocabulary, with(decisions, "internal/link", "internal/wsconn")...),
+	{"internal/ops", with(vocabulary, with(decisions, "internal/link", "internal/podstatus", "internal/wsconn")...),
 		"a door asks decisions; it knows no other door, no adapter, no setting and not who wired it"},
 
 	{"internal/resolve", with(vocabulary, "internal/link"), decisionsApart},
@@ -51,35 +51,42 @@ var imports = []mayImport{
 	{"internal/hub", with(vocabulary, "internal/link"), decisionsApart},
 	{"internal/admission", with(vocabulary, "internal/credential", "internal/link"), decisionsApart},
 
-	{"internal/link/...", with(words, "internal/link/...", "internal/h2", "internal/wsconn"),
+	{"internal/link/...", with(words, "internal/link/...", "internal/h2", "internal/span", "internal/wsconn"),
 		"a link carries requests; it knows neither whose they are nor who sent them"},
 	{"internal/h2", with(words, "internal/upgrade"),
 		"an HTTP/2 connection over bytes that somebody else has connected: it knows nobody at either end"},
 	{"internal/upgrade", []string{"internal/wire"},
 		"an upgraded stream, used on both sides: it is part of the agent's library"},
+	{"internal/given", nil, "a listener for connections that came by other means, used on both sides: it is part of the agent's library"},
 	{"internal/gather", nil, "when an answer is flushed, used on both sides: it is part of the agent's library"},
 	{"internal/interim", []string{"internal/wire"}, "answers before the answer, passed on by whoever stands between two connections"},
+	{"internal/span", []string{"internal/fault", "internal/traceparent"}, "how a step of a request tells of itself, below every step"},
+	{"internal/traceparent", nil, "a header field, read and written on both sides: it is part of the agent's library"},
+	{"internal/stack", nil, "the goroutine of a request on either side of a link: it is part of the agent's library"},
+	{"internal/socket", nil, "what the kernel knows of a connection, used below everything and by the agent's library"},
 	{"internal/coalesce", nil, "bytes on their way, used below everything that streams"},
 	{"internal/wsconn", []string{"internal/coalesce", "internal/wire"},
 		"a connection of bytes, used on both sides: it knows nothing of tunnels"},
 
 	{"internal/registry", words, "the family's words are below its members"},
+	{"internal/registry/redis", with(words, "internal/registry", "internal/redisclient"), adaptersApart},
 	{"internal/registry/*", with(words, "internal/registry"), adaptersApart},
-	{"internal/relay", with(words, "internal/certs", "internal/coalesce", "internal/gather", "internal/h2", "internal/interim", "internal/upgrade"),
+	{"internal/relay", with(words, "internal/certs", "internal/coalesce", "internal/gather", "internal/h2", "internal/interim", "internal/socket", "internal/span", "internal/stack", "internal/traceparent", "internal/upgrade"),
 		"a hop is HTTP/2 over whatever its members carry; it knows none of them"},
-	{"internal/relay/relaytest", with(words, "internal/relay", "internal/h2", "internal/upgrade"),
+	{"internal/relay/relaytest", with(words, "internal/relay", "internal/given", "internal/h2", "internal/upgrade"),
 		"the suite of the carriers has agents of its own, which speak as on a link"},
 	{"internal/relay/bus", words, "connections over a message bus, whichever bus it is and whatever they carry"},
 	{"internal/relay/bus/bustest", with(words, "internal/relay/bus"), "the suite of the buses is below its members"},
 	{"internal/relay/nats", with(words, "internal/relay", "internal/relay/bus"), adaptersApart},
-	{"internal/relay/redis", with(words, "internal/relay", "internal/relay/bus"), adaptersApart},
+	{"internal/relay/redis", with(words, "internal/relay", "internal/relay/bus", "internal/redisclient"), adaptersApart},
 	{"internal/relay/*", with(words, "internal/relay"), adaptersApart},
 	{"internal/controlclient", with(words, "internal/credential"), adaptersApart},
 	{"internal/planeclient", nil, "it speaks the control plane's API and shares no code with either end of it"},
 	{"internal/control/store", with(words, "internal/control"), "one set of queries for every database; which one it is, its members know"},
 	{"internal/control/store/*", with(words, "internal/control", "internal/control/store"), adaptersApart},
-	{"internal/control/api", with(words, "internal/control"), "the API asks the control plane, whatever keeps its data"},
-	{"internal/control/web", with(words, "internal/control"), "the page is one view of the API"},
+	{"internal/control/guesses", []string{"internal/flood"}, "wrong keys, counted for whichever door of the control plane asks"},
+	{"internal/control/api", with(words, "internal/control", "internal/control/guesses"), "the API asks the control plane, whatever keeps its data"},
+	{"internal/control/web", with(words, "internal/control", "internal/control/guesses"), "the page is one view of the API"},
 	{"internal/control", with(words, "internal/credential"),
 		"the control plane stands on its own: it knows no edge, and its store only as an interface"},
 
@@ -92,6 +99,8 @@ var imports = []mayImport{
 	{"internal/certs", nil, "certificates in files, for whoever listens or dials"},
 	{"internal/proxyproto", nil, "a header on a connection, before anybody knows what the connection is for"},
 	{"internal/pressure", nil, "how much memory is left, for whoever lets work in"},
+	{"internal/redisclient", nil, "how the primary of a Redis is reached, for whichever adapter asks it something"},
+	{"internal/podstatus", nil, "a document, written by the edge and read by the command: it knows neither"},
 	{"internal/credential", nil, "how a caller's secret is kept, used by the control plane and by the edge: it knows neither"},
 	{"internal/tunnel", nil, "the words at the bottom import nothing"},
 	{"internal/fault", nil, "the words at the bottom import nothing"},

@@ -154,9 +154,9 @@ func (r *run) finish() {
 	}
 	// A slug is remembered for a while by design; nobody's claim may be.
 	eventually(r.t, "no key is left", func() bool {
-		return !slices.ContainsFunc(r.redis.list("KEYS", "*"), func(key string) bool { return !strings.HasPrefix(key, "slug:") })
+		return !slices.ContainsFunc(r.redis.List("KEYS", "*"), func(key string) bool { return !strings.HasPrefix(key, "slug:") })
 	})
-	if channels := r.redis.list("PUBSUB", "CHANNELS"); len(channels) > 0 {
+	if channels := r.redis.List("PUBSUB", "CHANNELS"); len(channels) > 0 {
 		r.t.Errorf("channels are left in Redis: %v", channels)
 	}
 	if r.nats != nil {

@@ -114,10 +114,10 @@ func (r *run) rollingRestart() {
 func (r *run) stopPod() {
 	p, holders := r.victim()
 	began := time.Now()
-	p.signal(syscall.SIGSTOP)
+	p.Signal(syscall.SIGSTOP)
 	r.note("pod %d stands still", p.index)
 	pause(r.t.Context(), 10*time.Second)
-	p.signal(syscall.SIGCONT)
+	p.Signal(syscall.SIGCONT)
 	again := time.Now()
 	r.note("pod %d goes on", p.index)
 	held := func(a *asked) bool { return holders[a.tunnel] == p.index }
@@ -138,12 +138,11 @@ func (r *run) emptyRedis() {
 	_, holders := r.victim()
 	elsewhere := func(a *asked) bool { return a.door < 0 || a.door != holders[a.tunnel] }
 	began := time.Now()
-	r.redis.kill()
-	r.redis.admin.Close()
+	r.redis.Kill()
 	r.note("Redis was killed")
 	ended := time.Now()
 	pause(r.t.Context(), 3*time.Second)
-	r.redis.start()
+	r.redis.Start()
 	r.note("Redis is back, and empty")
 	r.excuse(excuse{"Redis was away, and then empty", began, time.Now().Add(10*time.Second + slack), refusing, elsewhere})
 	if r.carrier == "redis" {

@@ -2,12 +2,13 @@ package chaos
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/getbindu/bindu-edge/test/child"
 )
 
 // path is a way between a pod and others that can be cut: a TCP proxy.
@@ -36,7 +37,7 @@ const (
 // startPath makes a way to an address. It is shut to begin with.
 func startPath(t *testing.T, to string) *path {
 	t.Helper()
-	p := &path{t: t, addr: fmt.Sprint("127.0.0.1:", freePort(t)), to: to, mode: whole, healed: make(chan struct{}), conns: map[net.Conn]bool{}}
+	p := &path{t: t, addr: child.Address(child.FreePort(t)), to: to, mode: whole, healed: make(chan struct{}), conns: map[net.Conn]bool{}}
 	close(p.healed)
 	t.Cleanup(func() {
 		p.shut()

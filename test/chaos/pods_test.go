@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/getbindu/bindu-edge/test/child"
+	"github.com/getbindu/bindu-edge/test/redistest"
 )
 
 // lease is how long a pod that died may be believed to live.
@@ -30,26 +33,26 @@ type pod struct {
 }
 
 // newPod plans a pod. What carries the relay goes by way of its path.
-func newPod(t *testing.T, index int, carrier, dir string, redis *redisServer, nats *natsServer, more ...string) *pod {
+func newPod(t *testing.T, index int, carrier, dir string, redis *redistest.Server, nats *natsServer, more ...string) *pod {
 	t.Helper()
-	port := freePort(t)
+	port := child.FreePort(t)
 	p := &pod{
 		t: t, index: index, addr: fmt.Sprint("127.0.0.1:", port), log: filepath.Join(dir, fmt.Sprint("pod", index, ".log")),
-		admin: fmt.Sprint("127.0.0.1:", freePort(t)),
+		admin: fmt.Sprint("127.0.0.1:", child.FreePort(t)),
 	}
 	p.url = "http://" + p.addr
-	redisPort := redis.port
+	redisPort := redis.Port
 	var env []string
 	switch carrier {
 	case "direct":
-		listen := fmt.Sprint("127.0.0.1:", freePort(t))
+		listen := fmt.Sprint("127.0.0.1:", child.FreePort(t))
 		p.path, p.peersDialIt = startPath(t, listen), true
 		env = []string{"PEER_ADDR=" + listen, "PEER_ADVERTISE=" + p.path.addr}
 	case "nats":
 		p.path = startPath(t, fmt.Sprint("127.0.0.1:", nats.port))
 		env = []string{"NATS_URL=nats://" + p.path.addr}
 	case "redis":
-		p.path = startPath(t, redis.addr())
+		p.path = startPath(t, redis.Addr())
 		_, text, _ := strings.Cut(p.path.addr, ":")
 		redisPort, _ = strconv.Atoi(text) // ours
 	}
@@ -81,7 +84,7 @@ func (p *pod) launch() {
 func (p *pod) await() {
 	p.t.Helper()
 	client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	eventually(p.t, p.name+" is ready", func() bool {
+	eventually(p.t, p.Name+" is ready", func() bool {
 		res, err := client.Get(p.url + "/health/ready")
 		if err != nil {
 			return false
@@ -97,7 +100,7 @@ func (p *pod) await() {
 // kill ends the pod without a goodbye.
 func (p *pod) kill() {
 	p.t.Helper()
-	p.process.kill()
+	p.Kill()
 	p.gone()
 }
 

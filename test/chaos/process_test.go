@@ -3,28 +3,23 @@ package chaos
 import (
 	"bufio"
 	"context"
-	"fmt"
-	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/getbindu/bindu-edge/test/child"
 )
 
 // patience bounds every wait for something that should happen soon.
-const patience = 90 * time.Second
+const patience = child.Patience
 
 // process is a child of the test whose output goes to a file.
 type process struct {
-	t      *testing.T
-	name   string
-	cmd    *exec.Cmd
-	log    string
-	exited chan struct{} // closed when it has ended
+	*child.Process
+	t   *testing.T
+	log string
 }
 
 // launch runs a program with nothing of this process's environment but PATH.
@@ -34,52 +29,18 @@ func launch(t *testing.T, log, name, program string, env []string, args ...strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, name: name, log: log, exited: make(chan struct{})}
-	p.cmd = exec.Command(program, args...)
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Dir(log), "GORACE=halt_on_error=1 exitcode=66"}, env...)
-	p.cmd.Stdout, p.cmd.Stderr = file, file
-	err = p.cmd.Start()
-	_ = file.Close()
-	if err != nil {
-		t.Fatalf("%s (make test installs what is missing): %v", name, err)
-	}
-	go func() {
-		_ = p.cmd.Wait()
-		close(p.exited)
-	}()
-	t.Cleanup(func() {
-		_ = p.cmd.Process.Signal(syscall.SIGCONT)
-		_ = p.cmd.Process.Kill()
-		<-p.exited
-	})
-	return p
-}
-
-func (p *process) signal(s syscall.Signal) {
-	p.t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
-		p.t.Fatalf("%s to %s: %v", s, p.name, err)
-	}
-}
-
-func (p *process) kill() {
-	p.t.Helper()
-	p.signal(syscall.SIGKILL)
-	<-p.exited
+	defer func() { _ = file.Close() }() // the child has its own
+	return &process{t: t, log: log, Process: child.Start(t, child.Command{
+		Name: name, Program: program, Args: args, Env: env, Output: file,
+	})}
 }
 
 // terminate asks the process to end, and checks that it does so in order.
 func (p *process) terminate() {
 	p.t.Helper()
-	p.signal(syscall.SIGTERM)
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		p.signal(syscall.SIGQUIT)
-		p.t.Fatalf("%s did not end", p.name)
-	}
-	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		p.t.Errorf("%s ended with code %d", p.name, code)
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(); code != 0 {
+		p.t.Errorf("%s ended with code %d", p.Name, code)
 	}
 }
 
@@ -103,9 +64,7 @@ func (p *process) lines(text string) (found []string) {
 // eventually waits until ok says true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	if !within(t.Context(), patience, ok) {
-		t.Fatalf("never: %s", what)
-	}
+	child.Eventually(t, patience, what, ok)
 }
 
 func within(ctx context.Context, limit time.Duration, ok func() bool) bool {
@@ -122,26 +81,6 @@ func within(ctx context.Context, limit time.Duration, ok func() bool) bool {
 	}
 	return true
 }
-
-// freePort is one that nobody listens at, below those that the system gives to
-// outgoing connections.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 1000 {
-		port := 10_000 + int(lastPort.Add(1))%8_000
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
-}
-
-var lastPort atomic.Int64
-
-func init() { lastPort.Store(int64(os.Getpid() * 37 % 8_000)) }
 
 // pause waits, or ends with the test.
 func pause(ctx context.Context, d time.Duration) {

@@ -16,6 +16,7 @@ import (
 	"github.com/getbindu/bindu-edge/agent"
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
+	"github.com/getbindu/bindu-edge/test/redistest"
 )
 
 const (
@@ -32,7 +33,7 @@ type run struct {
 	dir     string // the logs
 	began   time.Time
 
-	redis    *redisServer
+	redis    *redistest.Server
 	nats     *natsServer // nil unless it is the carrier
 	pods     []*pod
 	balancer *balancer
@@ -59,7 +60,7 @@ func start(t *testing.T, seed uint64, random *rand.Rand, carrier string) *run {
 	r := &run{t: t, seed: seed, random: random, carrier: carrier, dir: dir, began: time.Now(), ledger: newLedger()}
 	t.Logf("seed %d, RELAY=%s; go test ./test/chaos -seed %d -carrier %s repeats it", seed, carrier, seed, carrier)
 	t.Cleanup(r.report)
-	r.redis = startRedis(t, dir)
+	r.redis = redistest.Start(t)
 	if carrier == "nats" {
 		r.nats = startNATS(t, dir)
 		r.subscribed = r.nats.subscriptions()
@@ -187,7 +188,7 @@ func (r *run) holders() ([]int, error) {
 	for i, a := range r.agents {
 		ids[i] = a.id
 	}
-	owners, err := r.redis.owners(r.t.Context(), ids)
+	known, err := owners(r.t.Context(), r.redis.Admin, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -195,8 +196,8 @@ func (r *run) holders() ([]int, error) {
 	for _, p := range r.pods {
 		places[p.id] = p.index
 	}
-	all := make([]int, len(owners))
-	for i, o := range owners {
+	all := make([]int, len(known))
+	for i, o := range known {
 		all[i] = -1
 		if place, ok := places[o.claim]; ok {
 			all[i] = place
@@ -229,7 +230,7 @@ func (r *run) watchOwners() {
 	for i, a := range r.agents {
 		ids[i] = a.id
 	}
-	addr := r.redis.addr()
+	addr := r.redis.Addr()
 	r.looking.Go(func() {
 		for ctx.Err() == nil {
 			lookAtOwners(ctx, addr, ids, r.ledger)
@@ -240,17 +241,17 @@ func (r *run) watchOwners() {
 
 // lookAtOwners returns when Redis can't be asked.
 func lookAtOwners(ctx context.Context, addr string, ids []string, l *ledger) {
-	s := &redisServer{}
-	if !s.connect(addr) {
+	redis, err := newClient(addr)
+	if err != nil {
 		return
 	}
-	defer s.admin.Close()
+	defer redis.Close()
 	for ctx.Err() == nil {
-		owners, err := s.owners(ctx, ids)
+		all, err := owners(ctx, redis, ids)
 		if err != nil {
 			return
 		}
-		for i, o := range owners {
+		for i, o := range all {
 			if o.tunnel != o.claim || strings.Contains(o.listed, ",") || o.listed != "" && o.listed != o.claim {
 				l.violation("tunnel %d (%s) is held by %q by its key, %q by its claim, and listed by the pods %q", i, ids[i], o.tunnel, o.claim, o.listed)
 			}

@@ -6,61 +6,21 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/getbindu/bindu-edge/test/child"
 )
 
-// redisServer keeps nothing on disk: started again, it is empty.
-type redisServer struct {
-	t    *testing.T
-	dir  string
-	port int
-	*process
-	admin rueidis.Client
-}
-
-func startRedis(t *testing.T, dir string) *redisServer {
-	t.Helper()
-	s := &redisServer{t: t, dir: dir, port: freePort(t)}
-	s.start()
-	return s
-}
-
-func (s *redisServer) addr() string { return fmt.Sprint("127.0.0.1:", s.port) }
-
-func (s *redisServer) start() {
-	s.t.Helper()
-	s.process = launch(s.t, filepath.Join(s.dir, "redis.log"), "redis-server", "redis-server", nil,
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir)
-	eventually(s.t, "Redis is up", func() bool { return s.connect(s.addr()) })
-	s.t.Cleanup(s.admin.Close)
-}
-
-func (s *redisServer) connect(addr string) bool {
-	client, err := rueidis.NewClient(rueidis.ClientOption{
+// newClient is a way to Redis of its own.
+func newClient(addr string) (rueidis.Client, error) {
+	return rueidis.NewClient(rueidis.ClientOption{
 		InitAddress: []string{addr}, ForceSingleClient: true, DisableCache: true, DisableRetry: true,
 	})
-	if err != nil {
-		return false
-	}
-	s.admin = client
-	return true
-}
-
-// list is the answer to a command, sorted.
-func (s *redisServer) list(words ...string) []string {
-	s.t.Helper()
-	list, err := s.admin.Do(s.t.Context(), s.admin.B().Arbitrary(words...).Build()).AsStrSlice()
-	if err != nil {
-		s.t.Fatalf("%v: %v", words, err)
-	}
-	slices.Sort(list)
-	return list
 }
 
 // ownersScript returns, for each tunnel, the pod that holds it by each of the
@@ -84,8 +44,8 @@ return all`)
 type owner struct{ tunnel, claim, listed string }
 
 // owners asks for many tunnels in one step.
-func (s *redisServer) owners(ctx context.Context, ids []string) ([]owner, error) {
-	rows, err := ownersScript.Exec(ctx, s.admin, nil, ids).AsStrSlice()
+func owners(ctx context.Context, redis rueidis.Client, ids []string) ([]owner, error) {
+	rows, err := ownersScript.Exec(ctx, redis, nil, ids).AsStrSlice()
 	if err != nil {
 		return nil, fmt.Errorf("owners: %w", err)
 	}
@@ -106,7 +66,7 @@ type natsServer struct {
 
 func startNATS(t *testing.T, dir string) *natsServer {
 	t.Helper()
-	s := &natsServer{t: t, port: freePort(t), monitor: freePort(t)}
+	s := &natsServer{t: t, port: child.FreePort(t), monitor: child.FreePort(t)}
 	s.process = launch(t, filepath.Join(dir, "nats.log"), "nats-server", "nats-server", nil,
 		"--addr", "127.0.0.1", "--port", strconv.Itoa(s.port), "--http_port", strconv.Itoa(s.monitor))
 	eventually(t, "NATS is up", func() bool { return len(s.lines("Server is ready")) > 0 })

@@ -51,6 +51,21 @@ func TestNamedFilesExist(t *testing.T) {
 	}
 }
 
+// docs/architecture.md says what each package is for.
+func TestEveryPackageIsOnTheMap(t *testing.T) {
+	t.Parallel()
+	text := read(t, "docs/architecture.md")
+	folders, err := os.ReadDir(filepath.Join(root, "internal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range folders {
+		if name := "internal/" + folder.Name(); folder.IsDir() && !strings.Contains(text, "`"+name+"`") && !strings.Contains(text, "`"+name+"/") {
+			t.Errorf("docs/architecture.md does not name %s", name)
+		}
+	}
+}
+
 // documents are all Markdown files of ours, below the root.
 func documents(t *testing.T) []string {
 	t.Helper()

@@ -243,7 +243,7 @@ func TestTokenIsHidden(t *testing.T) {
 				append([]string{"http", startOrigin(t, echo), "--no-ui", "--log-level=DEBUG", "--tunnel-id=" + string(c.id)}, args...)...)
 			a.waitLine("STATUS online", 1)
 			get(t, e.path(c, "/"))
-			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", a.cmd.Process.Pid))
+			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", a.PID()))
 			if err == nil && strings.Contains(string(line), c.token) {
 				t.Error("the token is in the list of processes")
 			}

@@ -3,13 +3,14 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/getbindu/bindu-edge/internal/given"
 )
 
 // state is what the pod has when nobody but the agent that stays is there.
@@ -25,7 +26,12 @@ func (s state) String() string {
 func (c *churn) state(gc bool) state {
 	c.t.Helper()
 	m := c.edge.metrics(gc)
-	return state{m["go_memstats_heap_alloc_bytes"], m["go_goroutines"], m["bindu_edge_tunnels"], c.edge.memory("VmRSS")}
+	return state{m["go_memstats_heap_alloc_bytes"], m["go_goroutines"], tunnelsOf(m), c.edge.memory("VmRSS")}
+}
+
+// tunnelsOf is how many tunnels there are, of either protocol.
+func tunnelsOf(m map[string]float64) float64 {
+	return m[`bindu_edge_tunnels{protocol="h2"}`] + m[`bindu_edge_tunnels{protocol="json"}`]
 }
 
 // pings is what the heartbeat of the pod is set to. The HTTP/2 library keeps what
@@ -96,7 +102,7 @@ func (c *churn) reporting(tick <-chan time.Time, began time.Time) (stop func()) 
 // entries are the registry's keys that tell of a tunnel's link.
 func (c *churn) entries(redis *redisServer) (keys []string) {
 	c.t.Helper()
-	for _, key := range redis.list("KEYS", "*") {
+	for _, key := range redis.List("KEYS", "*") {
 		if strings.HasPrefix(key, "tunnel:") || strings.HasPrefix(key, "claim:") || strings.HasSuffix(key, ":tunnels") {
 			keys = append(keys, key)
 		}
@@ -122,11 +128,10 @@ func dialH2Agent(ctx context.Context, url string, header http.Header, h http.Han
 	protocols.SetUnencryptedHTTP2(true)
 	a := &h2Agent{conn: conn, served: make(chan struct{})}
 	a.server = &http.Server{Handler: h, Protocols: protocols, ErrorLog: quiet}
-	l := &oneLink{conns: make(chan net.Conn, 1), closed: make(chan struct{})}
-	l.conns <- websocket.NetConn(context.WithoutCancel(ctx), conn, websocket.MessageBinary)
+	link := websocket.NetConn(context.WithoutCancel(ctx), conn, websocket.MessageBinary)
 	go func() {
 		defer close(a.served)
-		_ = a.server.Serve(l) // ends with Close or Shutdown
+		_ = a.server.Serve(given.NewListener(link.LocalAddr(), link)) // ends with Close or Shutdown
 	}()
 	return a, nil
 }
@@ -141,26 +146,3 @@ func (a *h2Agent) kill() {
 // leave says GOAWAY, and then closes: with the last stream the server does so,
 // by a close message.
 func (a *h2Agent) leave(ctx context.Context) error { return a.server.Shutdown(ctx) }
-
-// oneLink is a listener with one connection.
-type oneLink struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *oneLink) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *oneLink) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *oneLink) Addr() net.Addr { return &net.TCPAddr{} }

@@ -58,7 +58,7 @@ func TestChurn(t *testing.T) {
 	if code := c.agent.wait(); code != 0 {
 		t.Errorf("the agent's exit code is %d", code)
 	}
-	eventually(t, "the edge has no link", func() bool { return c.edge.metrics(false)["bindu_edge_tunnels"] == 0 })
+	eventually(t, "the edge has no link", func() bool { return tunnelsOf(c.edge.metrics(false)) == 0 })
 	eventually(t, "the registry has no entry", func() bool { return len(c.entries(redis)) == 0 })
 }
 

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -187,11 +189,11 @@ func TestFollowReports(t *testing.T) {
 		eventually(t, what, func() bool { l := o.link(c); return l["state"] == state && more(l) })
 	}
 	shows("it is connected", "connected", func(l map[string]any) bool {
-		return l["pod_id"] == e.podID() && l["protocol"] == "h2" && l["agent_version"] != ""
+		return l["pod_id"] == e.podID() && l["protocol"] == "h2" && strings.HasPrefix(fmt.Sprint(l["agent_version"]), "bindu-edge/")
 	})
 	a.signal(syscall.SIGTERM)
 	a.wait()
-	shows("it is offline", "offline", func(map[string]any) bool { return true })
+	shows("it is offline, and nothing went wrong", "offline", func(l map[string]any) bool { return l["last_error"] == nil })
 	path, header := opens(credentials{id: c.id, token: "wrong"}, "")
 	wantRefusal(t, knock(t, e, path, header), 401, "unauthorized")
 	shows("an agent was refused", "offline", func(l map[string]any) bool { return l["last_error"] == "unauthorized" })

@@ -29,9 +29,16 @@ func startGuarded(t *testing.T, env ...string) *guarded {
 	t.Helper()
 	g := &guarded{plane: startFakePlane(t)}
 	g.cluster = startCluster(t, "direct", 2, append(g.plane.env("TRUSTED_PROXIES=127.0.0.1", "TUNNEL_REVALIDATE_SECONDS=0.3"), env...)...)
+	mux := guardedOrigin()
+	mux.HandleFunc("/held", func(w http.ResponseWriter, r *http.Request) { g.held.Load().ServeHTTP(w, r) })
+	g.origin = startOrigin(t, mux)
+	return g
+}
+
+// guardedOrigin answers in each way that a limit looks at.
+func guardedOrigin() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", echo)
-	mux.HandleFunc("/held", func(w http.ResponseWriter, r *http.Request) { g.held.Load().ServeHTTP(w, r) })
 	mux.HandleFunc("/header", showHeader)
 	mux.HandleFunc("/socket", sockets(make(chan struct{}, 100)))
 	mux.HandleFunc("/answer/{size}", func(w http.ResponseWriter, r *http.Request) {
@@ -47,8 +54,7 @@ func startGuarded(t *testing.T, env ...string) *guarded {
 		_ = http.NewResponseController(w).Flush()
 		writeX(w, r)
 	})
-	g.origin = startOrigin(t, mux)
-	return g
+	return mux
 }
 
 func writeX(w io.Writer, r *http.Request) {

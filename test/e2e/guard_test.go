@@ -52,7 +52,7 @@ func TestGuardBySettings(t *testing.T) {
 }
 
 // ratesOf is what an answer tells of the rates, without how long it takes until
-// they are as they were, which depends on when it came.
+// there is one more, which depends on when it came.
 func ratesOf(a answer) [2]string {
 	var members []string
 	for member := range strings.SplitSeq(a.Header.Get("RateLimit"), ", ") {

@@ -70,12 +70,12 @@ func TestAdminListener(t *testing.T) {
 	e := startEdge(t, p)
 	a := startAgent(t, e, p.create(t, ""), startOrigin(t, echo))
 	metrics := get(t, e.admin+"/metrics")
-	if metrics.StatusCode != 200 || !strings.Contains(metrics.body, "\nbindu_edge_tunnels 1\n") {
+	if metrics.StatusCode != 200 || !strings.Contains(metrics.body, "\nbindu_edge_tunnels{protocol=\"h2\"} 1\n") {
 		t.Errorf("/metrics: %d %s", metrics.StatusCode, metrics.body)
 	}
 	a.kill()
 	eventually(t, "the gauge goes back", func() bool {
-		return strings.Contains(get(t, e.admin+"/metrics").body, "\nbindu_edge_tunnels 0\n")
+		return strings.Contains(get(t, e.admin+"/metrics").body, "\nbindu_edge_tunnels{protocol=\"h2\"} 0\n")
 	})
 	for _, path := range []string{"/metrics", "/debug/pprof/", "/"} {
 		wantError(t, get(t, e.url+path), 404, "not_found")

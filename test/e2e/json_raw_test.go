@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -29,16 +28,6 @@ type rawAgent struct {
 	others    chan string   // messages of every other type
 	ended     chan struct{} // closed when the link has ended
 	err       error         // how; set before ended is closed
-}
-
-// jsonRequest is a request message.
-type jsonRequest struct {
-	ID      string            `json:"request_id"`
-	Method  string            `json:"method"`
-	Path    string            `json:"path"`
-	Headers map[string]string `json:"headers"`
-	Body    *string           `json:"body"`
-	text    string            // the message as it came
 }
 
 // dialJSON opens a link as JSON agents do, with no more than a token. Fields of
@@ -73,36 +62,22 @@ func dialJSON(t *testing.T, e *edge, c credentials, header http.Header) *rawAgen
 
 func (a *rawAgent) read() {
 	defer close(a.ended)
-	for {
-		kind, text, err := a.ws.Read(context.Background())
-		if err != nil {
-			a.err = err
-			return
-		}
-		if kind != websocket.MessageText {
-			a.t.Errorf("the edge sent a message that is no text: %q", text)
-			continue
-		}
-		var m struct {
-			Type string `json:"type"`
-			jsonRequest
-		}
-		if err := json.Unmarshal(text, &m); err != nil {
-			a.t.Errorf("the edge sent a message that is no JSON: %q", text)
-			continue
-		}
+	a.err = eachMessage(context.Background(), a.ws, func(m jsonMessage) error {
 		switch m.Type {
 		case wire.TypeRequest:
-			m.text = string(text)
 			a.requests <- m.jsonRequest
 		case wire.TypePing:
 			a.pings <- struct{}{}
 			if !a.mute.Load() {
-				_ = a.ws.Write(context.Background(), websocket.MessageText, []byte(`{"type":"pong"}`))
+				_ = a.ws.Write(context.Background(), websocket.MessageText, []byte(pong))
 			}
 		default:
-			a.others <- string(text)
+			a.others <- m.text
 		}
+		return nil
+	})
+	if errors.Is(a.err, errNoJSON) {
+		a.t.Error(a.err)
 	}
 }
 
@@ -128,10 +103,6 @@ func (a *rawAgent) write(kind websocket.MessageType, text string) {
 func (a *rawAgent) reply(r jsonRequest, members string) {
 	a.t.Helper()
 	a.send(response(r, members))
-}
-
-func response(r jsonRequest, members string) string {
-	return `{"type":"response","request_id":"` + r.ID + `",` + members + `}`
 }
 
 // wantClosed waits for the end of the link and checks what the edge says.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
 // jsonAgent is an agent of the original service, in the test's own process: it
@@ -46,34 +48,59 @@ func dialJSONAgent(ctx context.Context, url string, header http.Header, name str
 }
 
 func (a *jsonAgent) serve(ctx context.Context) error {
-	for {
-		_, text, err := a.conn.Read(ctx)
-		if err != nil {
-			return err
-		}
-		var message struct {
-			Type, Path string
-			RequestID  string `json:"request_id"`
-		}
-		if err := json.Unmarshal(text, &message); err != nil {
-			return err
-		}
-		answer := map[string]any{"type": "pong"}
-		switch message.Type {
-		case "request":
-			answer = map[string]any{
-				"type": "response", "request_id": message.RequestID, "status": 200,
-				"headers": map[string]string{"content-type": "text/plain"}, "body": a.name + " " + message.Path,
+	return eachMessage(ctx, a.conn, func(m jsonMessage) error {
+		switch m.Type {
+		case wire.TypeRequest:
+			body, err := json.Marshal(a.name + " " + m.Path)
+			if err != nil {
+				return err
 			}
-		case "ping":
-		default:
-			continue
+			return a.conn.Write(ctx, websocket.MessageText, []byte(response(m.jsonRequest,
+				`"status":200,"headers":{"content-type":"text/plain"},"body":`+string(body))))
+		case wire.TypePing:
+			return a.conn.Write(ctx, websocket.MessageText, []byte(pong))
 		}
-		text, err = json.Marshal(answer)
+		return nil
+	})
+}
+
+// jsonMessage is what an edge sends to a JSON agent.
+type jsonMessage struct {
+	Type string `json:"type"`
+	jsonRequest
+}
+
+// jsonRequest is a request message.
+type jsonRequest struct {
+	ID      string            `json:"request_id"`
+	Method  string            `json:"method"`
+	Path    string            `json:"path"`
+	Headers map[string]string `json:"headers"`
+	Body    *string           `json:"body"`
+	text    string            // the message as it came
+}
+
+const pong = `{"type":"pong"}`
+
+// response is the answer to a request, with these members.
+func response(r jsonRequest, members string) string {
+	return `{"type":"response","request_id":"` + r.ID + `",` + members + `}`
+}
+
+var errNoJSON = errors.New("the edge sent a message that is no JSON")
+
+// eachMessage reads messages until the link ends or do returns an error.
+func eachMessage(ctx context.Context, ws *websocket.Conn, do func(jsonMessage) error) error {
+	for {
+		kind, text, err := ws.Read(ctx)
 		if err != nil {
 			return err
 		}
-		if err := a.conn.Write(ctx, websocket.MessageText, text); err != nil {
+		m := jsonMessage{jsonRequest: jsonRequest{text: string(text)}}
+		if err := json.Unmarshal(text, &m); err != nil || kind != websocket.MessageText {
+			return fmt.Errorf("%w: %s %q", errNoJSON, kind, text)
+		}
+		if err := do(m); err != nil {
 			return err
 		}
 	}

@@ -230,5 +230,5 @@ func wantLine(t *testing.T, p *process, want string) {
 			return
 		}
 	}
-	t.Errorf("%s did not say %q", p.name, want)
+	t.Errorf("%s did not say %q", p.Name, want)
 }

@@ -45,7 +45,7 @@ func startPlainWorld(t *testing.T, origin http.Handler, env ...string) *world {
 // has now, VmHWM the most it had since forgetPeak.
 func (p *process) memory(field string) int64 {
 	p.t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -58,13 +58,13 @@ func (p *process) memory(field string) int64 {
 			return kb << 10
 		}
 	}
-	p.t.Fatalf("%s has no %s", p.name, field)
+	p.t.Fatalf("%s has no %s", p.Name, field)
 	return 0
 }
 
 func (p *process) forgetPeak() {
 	p.t.Helper()
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.cmd.Process.Pid), []byte("5"), 0); err != nil {
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", p.PID()), []byte("5"), 0); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -64,7 +64,7 @@ func TestPodsOwnerLeaves(t *testing.T) {
 			close(ended)
 			callers.Wait()
 			owner.waitLine(`"complete":true`, 1)
-			if keys := c.redis.list("KEYS", "pod:"+owner.podID()+"*"); len(keys) > 0 {
+			if keys := c.redis.List("KEYS", "pod:"+owner.podID()+"*"); len(keys) > 0 {
 				t.Errorf("the pod has left %v", keys)
 			}
 		})
@@ -142,7 +142,7 @@ func TestPodsRedisAway(t *testing.T) {
 			if a := get(t, w.url("/")); a.StatusCode != 200 {
 				t.Fatalf("to begin with: %d %s", a.StatusCode, a.body)
 			}
-			w.cluster.redis.kill()
+			w.cluster.redis.Kill()
 			during(t, 3*time.Second, func() {
 				for _, at := range []*edge{w.edge, w.owner} {
 					if a := get(t, at.path(w.cred, "/")); a.StatusCode != 200 {
@@ -150,7 +150,7 @@ func TestPodsRedisAway(t *testing.T) {
 					}
 				}
 			})
-			w.cluster.redis.start()
+			w.cluster.redis.Start()
 			began := time.Now()
 			fresh := w.cluster.join(t)
 			eventually(t, "a new pod finds the tunnel", func() bool { return status(t, fresh.path(w.cred, "/")) == 200 })
@@ -166,12 +166,12 @@ func TestPodsRedisCarrierAway(t *testing.T) {
 	if a := get(t, w.url("/")); a.StatusCode != 200 {
 		t.Fatalf("to begin with: %d %s", a.StatusCode, a.body)
 	}
-	w.cluster.redis.kill()
+	w.cluster.redis.Kill()
 	wantRelayAway(t, w.edge, w.cred)
 	if a := get(t, w.owner.path(w.cred, "/")); a.StatusCode != 200 {
 		t.Errorf("at the pod that holds the tunnel: %d %s", a.StatusCode, a.body)
 	}
-	w.cluster.redis.start()
+	w.cluster.redis.Start()
 	began := time.Now()
 	eventually(t, "the relay is back", func() bool { return status(t, w.url("/")) == 200 })
 	wantWithin(t, "the relay's return", began, 10*time.Second)

@@ -81,7 +81,7 @@ func TestProxyProtocol(t *testing.T) {
 	}{
 		{"plain", "http", nil, func(c net.Conn) net.Conn { return c }},
 		{"TLS", "https", serveTLS(pair), func(c net.Conn) net.Conn {
-			return tls.Client(c, &tls.Config{RootCAs: ca.roots, ServerName: "localhost"})
+			return tls.Client(c, &tls.Config{RootCAs: ca.Roots, ServerName: "localhost"})
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

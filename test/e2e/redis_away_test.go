@@ -52,7 +52,7 @@ func TestRedisLostAndBackEmpty(t *testing.T) {
 	serve()
 	wantServed(t, e.path(leaves, ""), leaving, "/x")
 
-	s.kill()
+	s.Kill()
 	_ = leaving.conn.CloseNow()
 	for {
 		serve()
@@ -78,7 +78,7 @@ func TestRedisLostAndBackEmpty(t *testing.T) {
 	}
 	serve()
 
-	s.start()
+	s.Start()
 	began := time.Now()
 	e.waitReadiness("ready")
 	wantWithin(t, "using Redis again", began, 5*time.Second)
@@ -88,10 +88,10 @@ func TestRedisLostAndBackEmpty(t *testing.T) {
 	slices.Sort(want)
 	during(t, 2*time.Second, func() {
 		serve()
-		if s.number("EXISTS", "tunnel:"+string(leaves.id), "claim:"+string(leaves.id)) != 0 {
+		if s.Number("EXISTS", "tunnel:"+string(leaves.id), "claim:"+string(leaves.id)) != 0 {
 			t.Error("a tunnel whose agent has left was claimed again")
 		}
-		if got := s.list("SMEMBERS", "pod:"+e.podID()+":tunnels"); !slices.Equal(got, want) {
+		if got := s.List("SMEMBERS", "pod:"+e.podID()+":tunnels"); !slices.Equal(got, want) {
 			t.Errorf("the pod's set is %v, want %v", got, want)
 		}
 	})
@@ -114,8 +114,8 @@ func TestRedisFrozen(t *testing.T) {
 	c := p.create(t, "")
 	agent := startJSONAgent(t, e, c, "")
 	wantServed(t, e.path(c, ""), agent, "/x")
-	s.signal(syscall.SIGSTOP)
-	defer s.signal(syscall.SIGCONT)
+	s.Signal(syscall.SIGSTOP)
+	defer s.Signal(syscall.SIGCONT)
 	began := time.Now()
 	for range 20 {
 		if got := get(t, e.path(c, "/x")); got.StatusCode != 200 {
@@ -138,7 +138,7 @@ func TestRedisFrozen(t *testing.T) {
 func TestRedisAwayAtStart(t *testing.T) {
 	t.Parallel()
 	s, p := startRedis(t), startPlane(t)
-	s.kill()
+	s.Kill()
 	e := startEdgeUnready(t, p, s.env()...)
 	c := p.create(t, "")
 	e.waitLine("a dependency is away", 1)
@@ -152,7 +152,7 @@ func TestRedisAwayAtStart(t *testing.T) {
 	if code, _ := closeCode(t, e, path, header); code != websocket.StatusInternalError {
 		t.Errorf("an agent is closed with %d", code)
 	}
-	s.start()
+	s.Start()
 	began := time.Now()
 	e.waitReadiness("ready")
 	wantWithin(t, "using Redis", began, 5*time.Second)
@@ -163,13 +163,13 @@ func TestRedisAwayAtStart(t *testing.T) {
 func TestRedisPassword(t *testing.T) {
 	t.Parallel()
 	s, p := startRedis(t), startPlane(t)
-	s.do("CONFIG", "SET", "requirepass", "correct-horse")
+	s.Do("CONFIG", "SET", "requirepass", "correct-horse")
 	wrong := startEdgeUnready(t, p, s.env("REDIS_PASSWORD=wrong-horse")...)
 	right := startEdge(t, p, s.env("REDIS_PASSWORD=correct-horse", "REDIS_DB=3")...)
 	c := p.create(t, "")
 	startJSONAgent(t, right, c, "")
 	eventually(t, "the claim is in the database that was set", func() bool {
-		keys := s.text("INFO", "keyspace")
+		keys := s.Text("INFO", "keyspace")
 		return strings.Contains(keys, "db3:") && !strings.Contains(keys, "db0:")
 	})
 	wrong.waitLine("a dependency is away", 1)

@@ -64,7 +64,7 @@ func TestRedisKeys(t *testing.T) {
 		{"slug of an ephemeral tunnel", "slug:" + connected.Slug, "string", s.value, connected.TunnelID, 300 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if kind := s.text("TYPE", tt.input); kind != tt.kind {
+			if kind := s.Text("TYPE", tt.input); kind != tt.kind {
 				t.Fatalf("%s is a %s, want a %s", tt.input, kind, tt.kind)
 			}
 			if diff := cmp.Diff(tt.want, tt.read(tt.input)); diff != "" {
@@ -75,7 +75,7 @@ func TestRedisKeys(t *testing.T) {
 			}
 		})
 	}
-	claim, err := s.do("HGETALL", "claim:"+id).AsStrMap()
+	claim, err := s.Do("HGETALL", "claim:"+id).AsStrMap()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,16 +90,16 @@ func TestRedisKeys(t *testing.T) {
 	_ = agent.conn.CloseNow()
 	_ = guest.CloseNow()
 	eventually(t, "the claims are free", func() bool {
-		return s.number("EXISTS", "tunnel:"+id, "claim:"+id, "tunnel:"+connected.TunnelID, "slug:"+connected.Slug) == 0
+		return s.Number("EXISTS", "tunnel:"+id, "claim:"+id, "tunnel:"+connected.TunnelID, "slug:"+connected.Slug) == 0
 	})
 	wantWithin(t, "freeing the claims of agents that left", began, time.Second)
-	if left := s.list("SMEMBERS", "pod:"+pod+":tunnels"); len(left) != 0 {
+	if left := s.List("SMEMBERS", "pod:"+pod+":tunnels"); len(left) != 0 {
 		t.Errorf("the pod's set still has %v", left)
 	}
 }
 
-func (s *redisServer) value(key string) any   { return s.text("GET", key) }
-func (s *redisServer) members(key string) any { return s.list("SMEMBERS", key) }
+func (s *redisServer) value(key string) any   { return s.Text("GET", key) }
+func (s *redisServer) members(key string) any { return s.List("SMEMBERS", key) }
 
 // Claims and lease are renewed while they are held, and removed by a pod that
 // stops cleanly.
@@ -131,7 +131,7 @@ func TestRedisRefreshAndStop(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	agent.wantClosed(t, websocket.StatusGoingAway)
-	for _, key := range s.list("KEYS", "*") {
+	for _, key := range s.List("KEYS", "*") {
 		if !strings.HasPrefix(key, "slug:") {
 			t.Errorf("a pod that stopped has left %s", key)
 		}
@@ -151,7 +151,7 @@ func TestRedisSharesSlugs(t *testing.T) {
 	// What Redis says is believed for as long as the key had left, and not longer.
 	p.on("invented", says("shared", "revoked", inAnHour()))
 	began := time.Now()
-	s.do("SET", "slug:invented", "shared", "PX", "1000")
+	s.Do("SET", "slug:invented", "shared", "PX", "1000")
 	wantError(t, get(t, second.url+"/local_tunnel/invented/"), 503, "tunnel_offline")
 	eventually(t, "the control plane is asked", func() bool { return status(t, second.url+"/local_tunnel/invented/") == 410 })
 	wantWithin(t, "believing an old answer", began, time.Second)

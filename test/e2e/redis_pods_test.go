@@ -141,7 +141,7 @@ func TestRedisPodKilled(t *testing.T) {
 	if got := s.owner(c); got != b.podID() {
 		t.Errorf("the owner is %s", got)
 	}
-	if s.number("SISMEMBER", "pod:"+a.podID()+":tunnels", string(c.id)) != 0 {
+	if s.Number("SISMEMBER", "pod:"+a.podID()+":tunnels", string(c.id)) != 0 {
 		t.Error("the dead pod still lists the tunnel")
 	}
 }
@@ -162,6 +162,6 @@ func TestRedisEphemeralElsewhere(t *testing.T) {
 	_ = res.Body.Close()
 	// A pod may believe what it was told for as long as SLUG_CACHE_TTL.
 	eventually(t, "the name is forgotten", func() bool {
-		return s.number("EXISTS", "slug:"+id) == 0 && status(t, a.path(c, "/")) == 404
+		return s.Number("EXISTS", "slug:"+id) == 0 && status(t, a.path(c, "/")) == 404
 	})
 }

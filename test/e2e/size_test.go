@@ -79,9 +79,9 @@ func TestGigabyte(t *testing.T) {
 			took := time.Since(began)
 			for _, p := range []*process{w.edge.process, w.agent} {
 				peak := p.memory("VmHWM")
-				t.Logf("%s: %.1f s, the %s had at most %d MB", test.name, took.Seconds(), p.name, peak/1_000_000)
+				t.Logf("%s: %.1f s, the %s had at most %d MB", test.name, took.Seconds(), p.Name, peak/1_000_000)
 				if peak > allowed {
-					t.Errorf("the %s had %d MB, allowed are %d", p.name, peak/1_000_000, allowed/1_000_000)
+					t.Errorf("the %s had %d MB, allowed are %d", p.Name, peak/1_000_000, allowed/1_000_000)
 				}
 			}
 		})

@@ -112,7 +112,7 @@ func TestTLS(t *testing.T) {
 			{"TLS 1.2, CBC", &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}}, false},
 			{"TLS 1.1", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false},
 		} {
-			row.config.RootCAs = ca.roots
+			row.config.RootCAs = ca.Roots
 			conn, err := tls.Dial("tcp", e.addr, row.config)
 			if err == nil {
 				conn.Close()
@@ -168,7 +168,7 @@ func TestTLSReload(t *testing.T) {
 	cred := p.create(t, "")
 	agent := linkTo(t, ca, e.url, cred, startOrigin(t, http.HandlerFunc(seen)))
 	shown := func() int64 {
-		conn, err := tls.Dial("tcp", e.addr, &tls.Config{RootCAs: ca.roots})
+		conn, err := tls.Dial("tcp", e.addr, &tls.Config{RootCAs: ca.Roots})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -49,24 +49,38 @@ func newBalancer(ctx context.Context, address string, addresses []string) (*bala
 	looking, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stop = stop
 	for _, p := range b.pods {
-		for p.look(looking); !p.ready.Load() && ctx.Err() == nil; p.look(looking) {
-			time.Sleep(100 * time.Millisecond)
-		}
-		b.running.Go(func() {
-			every := time.NewTicker(500 * time.Millisecond)
-			defer every.Stop()
-			for {
-				select {
-				case <-every.C:
-					p.look(looking)
-				case <-looking.Done():
-					return
-				}
-			}
-		})
+		p.await(ctx)
+		b.running.Go(func() { p.watch(looking) })
 	}
 	b.running.Go(func() { _ = b.server.Serve(listener) })
 	return b, nil
+}
+
+// await waits until the pod takes requests, or ctx ends.
+func (p *pod) await(ctx context.Context) {
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for p.look(ctx); !p.ready.Load(); p.look(ctx) {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watch looks again and again until ctx ends.
+func (p *pod) watch(ctx context.Context) {
+	every := time.NewTicker(500 * time.Millisecond)
+	defer every.Stop()
+	for {
+		select {
+		case <-every.C:
+			p.look(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // look asks a pod whether it takes requests.

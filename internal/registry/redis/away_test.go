@@ -13,6 +13,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/registry"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/child"
 )
 
 // quickly makes a pod whose beats come often.
@@ -23,10 +24,10 @@ func quickly(o *Options) {
 
 func (s *server) holds(t testing.TB, c tunnel.Claim) bool {
 	t.Helper()
-	return s.text(t, "GET", tunnelKey(c.Tunnel)) == string(c.Pod) &&
-		s.text(t, "HGET", claimKey(c.Tunnel), "session") == c.Session &&
-		s.number(t, "EXISTS", podKey(c.Pod)) == 1 &&
-		s.number(t, "SISMEMBER", podTunnelsKey(c.Pod), string(c.Tunnel)) == 1
+	return s.Text("GET", tunnelKey(c.Tunnel)) == string(c.Pod) &&
+		s.Text("HGET", claimKey(c.Tunnel), "session") == c.Session &&
+		s.Number("EXISTS", podKey(c.Pod)) == 1 &&
+		s.Number("SISMEMBER", podTunnelsKey(c.Pod), string(c.Tunnel)) == 1
 }
 
 // lost collects what a registry reports as lost, and to whom.
@@ -76,24 +77,24 @@ func TestKilledAndBackEmpty(t *testing.T) {
 	if err := r.BindSlug(t.Context(), "slug", slugged); err != nil {
 		t.Fatal(err)
 	}
-	s.kill(t)
+	s.Kill()
 	if err := r.Release(t.Context(), leaves); !errors.Is(err, registry.ErrAway) {
 		t.Errorf("Release while Redis is away: %v, want ErrAway", err)
 	}
 	if _, err := r.Claim(t.Context(), claimOf("newcomer", "p", "s4", ""), ""); !errors.Is(err, registry.ErrAway) {
 		t.Errorf("Claim while Redis is away: %v, want ErrAway", err)
 	}
-	s.start(t)
-	within(t, 10*time.Second, "the claims are back", func() bool { return s.holds(t, stays) && s.holds(t, slugged) })
-	if got := s.text(t, "GET", "slug:slug"); got != "slugged" {
+	s.Start()
+	child.Eventually(t, 10*time.Second, "the claims are back", func() bool { return s.holds(t, stays) && s.holds(t, slugged) })
+	if got := s.Text("GET", "slug:slug"); got != "slugged" {
 		t.Errorf("slug:slug = %q, want slugged", got)
 	}
-	if got := s.text(t, "HGET", "claim:stays", "instance"); got != "i" {
+	if got := s.Text("HGET", "claim:stays", "instance"); got != "i" {
 		t.Errorf("the instance of the claim is %q, want i", got)
 	}
-	within(t, 5*time.Second, "the registry is used again", func() bool { return r.Ping(t.Context()) == nil })
+	child.Eventually(t, 5*time.Second, "the registry is used again", func() bool { return r.Ping(t.Context()) == nil })
 	mustClaim(t, r, claimOf("later", "p", "s5", ""))
-	if n := s.number(t, "EXISTS", "claim:leaves", "tunnel:leaves", "claim:newcomer", "tunnel:newcomer"); n != 0 {
+	if n := s.Number("EXISTS", "claim:leaves", "tunnel:leaves", "claim:newcomer", "tunnel:newcomer"); n != 0 {
 		t.Errorf("%d keys of tunnels that nobody has", n)
 	}
 	if !lost.is() {
@@ -110,8 +111,8 @@ func TestFlushed(t *testing.T) {
 	c, other := claimOf("a", "p", "s1", ""), claimOf("b", "p", "s2", "")
 	mustClaim(t, r, c)
 	mustClaim(t, r, other)
-	s.raw(t, "FLUSHALL")
-	within(t, 5*time.Second, "the claims are back", func() bool { return s.holds(t, c) && s.holds(t, other) })
+	s.Do("FLUSHALL")
+	child.Eventually(t, 5*time.Second, "the claims are back", func() bool { return s.holds(t, c) && s.holds(t, other) })
 }
 
 // Each trace that Redis has forgotten something is followed by itself.
@@ -134,9 +135,9 @@ func TestForgottenInPart(t *testing.T) {
 			mustClaim(t, r, c)
 			mustClaim(t, r, claimOf("b", "p", "s2", ""))
 			for _, words := range row.input {
-				s.raw(t, words...)
+				s.Do(words...)
 			}
-			within(t, 5*time.Second, "the claim is back", func() bool { return s.holds(t, c) })
+			child.Eventually(t, 5*time.Second, "the claim is back", func() bool { return s.holds(t, c) })
 		})
 	}
 }
@@ -150,14 +151,14 @@ func TestReleaseWhileAwaySticks(t *testing.T) {
 	run(t, r)
 	c := claimOf("a", "p", "s1", "")
 	mustClaim(t, r, c)
-	s.signal(t, syscall.SIGSTOP)
+	s.Signal(syscall.SIGSTOP)
 	err := r.Release(t.Context(), c)
-	s.signal(t, syscall.SIGCONT)
+	s.Signal(syscall.SIGCONT)
 	if !errors.Is(err, registry.ErrAway) {
 		t.Errorf("Release: %v, want ErrAway", err)
 	}
-	within(t, 5*time.Second, "the claim is removed", func() bool {
-		return s.number(t, "EXISTS", "claim:a", "tunnel:a") == 0 && s.number(t, "SCARD", "pod:p:tunnels") == 0
+	child.Eventually(t, 5*time.Second, "the claim is removed", func() bool {
+		return s.Number("EXISTS", "claim:a", "tunnel:a") == 0 && s.Number("SCARD", "pod:p:tunnels") == 0
 	})
 }
 
@@ -183,18 +184,18 @@ func TestUnansweredClaimIsUndone(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			s.signal(t, syscall.SIGSTOP)
+			s.Signal(syscall.SIGSTOP)
 			if row.leave {
 				time.AfterFunc(50*time.Millisecond, cancel)
 			}
 			_, err := r.Claim(ctx, claimOf("a", "p", "s1", ""), "")
-			s.signal(t, syscall.SIGCONT)
+			s.Signal(syscall.SIGCONT)
 			if !errors.Is(err, row.want) {
 				t.Errorf("Claim: %v, want %v", err, row.want)
 			}
-			within(t, 5*time.Second, "nothing is left to release", func() bool {
+			child.Eventually(t, 5*time.Second, "nothing is left to release", func() bool {
 				return r.Ping(t.Context()) == nil && len(r.book.departures(time.Now(), time.Hour)) == 0 &&
-					s.number(t, "EXISTS", "claim:a") == 0 && s.number(t, "SCARD", "pod:p:tunnels") == 0
+					s.Number("EXISTS", "claim:a") == 0 && s.Number("SCARD", "pod:p:tunnels") == 0
 			})
 			if r.book.len() != 0 {
 				t.Error("the claim is kept")
@@ -230,9 +231,9 @@ func TestCallsEndInTime(t *testing.T) {
 		name  string
 		block func(*testing.T, *server)
 	}{
-		{"stopped", func(t *testing.T, s *server) { s.signal(t, syscall.SIGSTOP) }},
-		{"paused", func(t *testing.T, s *server) { s.raw(t, "CLIENT", "PAUSE", "60000", "ALL") }},
-		{"gone", func(t *testing.T, s *server) { s.kill(t) }},
+		{"stopped", func(t *testing.T, s *server) { s.Signal(syscall.SIGSTOP) }},
+		{"paused", func(t *testing.T, s *server) { s.Do("CLIENT", "PAUSE", "60000", "ALL") }},
+		{"gone", func(t *testing.T, s *server) { s.Kill() }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -240,7 +241,7 @@ func TestCallsEndInTime(t *testing.T) {
 			pods := make([]*Registry, len(calls)) // one each: the first failure speaks for the later calls
 			for i := range calls {
 				pods[i] = s.pod(t, "p", func(o *Options) { o.Timeout = timeout })
-				within(t, 10*time.Second, "a pod is connected", func() bool { return pods[i].Ping(t.Context()) == nil })
+				child.Eventually(t, 10*time.Second, "a pod is connected", func() bool { return pods[i].Ping(t.Context()) == nil })
 			}
 			row.block(t, s)
 			var all sync.WaitGroup
@@ -274,18 +275,18 @@ func TestCallsEndInTime(t *testing.T) {
 func TestStartsFirst(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	s.kill(t)
+	s.Kill()
 	r := s.pod(t, "p")
 	run(t, r)
 	if err := r.Ping(t.Context()); !errors.Is(err, registry.ErrAway) {
 		t.Errorf("Ping without Redis: %v, want ErrAway", err)
 	}
-	s.start(t)
-	within(t, 5*time.Second, "a claim can be made", func() bool {
+	s.Start()
+	child.Eventually(t, 5*time.Second, "a claim can be made", func() bool {
 		_, err := r.Claim(t.Context(), claimOf("a", "p", "s", ""), "")
 		return err == nil
 	})
-	within(t, 5*time.Second, "the claim stands", func() bool { return s.holds(t, claimOf("a", "p", "s", "")) })
+	child.Eventually(t, 5*time.Second, "the claim stands", func() bool { return s.holds(t, claimOf("a", "p", "s", "")) })
 }
 
 func TestLapsedPod(t *testing.T) {
@@ -303,14 +304,14 @@ func TestLapsedPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := claimOf("a", "awake", "s3", "j")
-	within(t, 5*time.Second, "the claim lapses", func() bool {
+	child.Eventually(t, 5*time.Second, "the claim lapses", func() bool {
 		_, err := awake.Claim(t.Context(), newer, "")
 		return err == nil
 	})
-	if n := s.number(t, "EXISTS", "slug:slug", "pod:asleep", "pod:asleep:tunnels"); n != 0 {
+	if n := s.Number("EXISTS", "slug:slug", "pod:asleep", "pod:asleep:tunnels"); n != 0 {
 		t.Errorf("%d leftovers of the lapsed pod", n)
 	}
-	if life := s.number(t, "TTL", "claim:b"); life < 200 {
+	if life := s.Number("TTL", "claim:b"); life < 200 {
 		t.Errorf("claim:b lives %d s: this test is about claims that outlive the lease", life)
 	}
 	if _, ok, err := awake.Owner(t.Context(), "b"); ok || err != nil {
@@ -320,7 +321,7 @@ func TestLapsedPod(t *testing.T) {
 	// It wakes up: what nobody took is its own again, the rest is lost.
 	asleep.opts.PodLease = time.Minute
 	run(t, asleep)
-	within(t, 5*time.Second, "one claim is lost and one is back", func() bool { return lost.to(taken, newer) && s.holds(t, kept) })
+	child.Eventually(t, 5*time.Second, "one claim is lost and one is back", func() bool { return lost.to(taken, newer) && s.holds(t, kept) })
 	if !s.holds(t, newer) {
 		t.Error("the newer claim was taken back")
 	}
@@ -342,7 +343,7 @@ func TestReleasedStaysReleased(t *testing.T) {
 					t.Errorf("Claim: %v", err)
 				}
 				if i%10 == worker {
-					s.raw(t, "FLUSHALL")
+					s.Do("FLUSHALL")
 				}
 				if err := r.Release(t.Context(), c); err != nil {
 					t.Errorf("Release: %v", err)
@@ -354,11 +355,11 @@ func TestReleasedStaysReleased(t *testing.T) {
 	left := func() int64 {
 		var n int64
 		for worker := range 8 {
-			n += s.number(t, "EXISTS", fmt.Sprint("claim:t", worker), fmt.Sprint("tunnel:t", worker))
+			n += s.Number("EXISTS", fmt.Sprint("claim:t", worker), fmt.Sprint("tunnel:t", worker))
 		}
 		return n
 	}
-	within(t, time.Second, "every claim is free", func() bool { return left() == 0 })
+	child.Eventually(t, time.Second, "every claim is free", func() bool { return left() == 0 })
 	stop()
 	if n := left(); n != 0 || r.book.len() != 0 {
 		t.Errorf("%d keys were claimed again, %d claims are held", n, r.book.len())
@@ -383,7 +384,7 @@ func TestReleasedWhileBeingRestored(t *testing.T) {
 	if err := r.releaseLeaving(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := s.number(t, "EXISTS", "claim:a", "tunnel:a"); n != 0 {
+	if n := s.Number("EXISTS", "claim:a", "tunnel:a"); n != 0 {
 		t.Error("the tunnel was claimed again")
 	}
 }
@@ -403,7 +404,7 @@ func TestRefreshedInTime(t *testing.T) {
 	defer again.Stop()
 	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); <-again.C {
 		for _, name := range []string{"tunnel:a", "claim:a", "slug:slug"} {
-			if life := s.number(t, "PTTL", name); life < 300 { // it is due at 333 ms before a third has gone
+			if life := s.Number("PTTL", name); life < 300 { // it is due at 333 ms before a third has gone
 				t.Fatalf("%s lives %d ms more", name, life)
 			}
 		}

@@ -25,7 +25,7 @@ func (r *Registry) Claim(ctx context.Context, c tunnel.Claim, replacing string) 
 	attempt := r.book.begin(c)
 	var unsent bool // ask calls settle itself then, before it returns
 	v, err := ask(ctx, r, question{
-		timeout: r.opts.Timeout,
+		call: callClaim, timeout: r.opts.Timeout,
 		settle: func(sent bool, err error) {
 			switch {
 			case !sent:
@@ -66,7 +66,7 @@ func (r *Registry) Refresh(ctx context.Context, c tunnel.Claim) error {
 	if err := r.check(c); err != nil {
 		return fmt.Errorf("refresh claim: %w", err)
 	}
-	v, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
+	v, err := ask(ctx, r, question{call: callRefresh, timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
 		return r.run(ctx, refreshScript, c, "", "")
 	})
 	if err == nil && v.what == verdictHeld {
@@ -99,7 +99,7 @@ func (r *Registry) release(ctx context.Context, c tunnel.Claim, expected time.Ti
 		return fmt.Errorf("release claim: %w", err)
 	}
 	turn := r.book.leaveExpected(c, time.Now(), expected)
-	_, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
+	_, err := ask(ctx, r, question{call: callRelease, timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
 		v, err := r.run(ctx, releaseScript, c, remaining(expected))
 		if err == nil {
 			r.book.gone(c, turn)
@@ -123,7 +123,7 @@ func (r *Registry) BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Clai
 	if _, err := tunnel.ParseSlug(string(slug)); err != nil {
 		return fmt.Errorf("bind slug: %w", err)
 	}
-	v, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
+	v, err := ask(ctx, r, question{call: callSlug, timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
 		v, err := r.run(ctx, bindScript, c, string(slug))
 		if err == nil && v.what == verdictOwn {
 			r.book.bind(c, slug)
@@ -148,7 +148,7 @@ func (r *Registry) Slug(ctx context.Context, slug tunnel.Slug) (tunnel.ID, bool,
 	if _, err := tunnel.ParseSlug(string(slug)); err != nil {
 		return "", false, nil
 	}
-	id, err := ask(ctx, r, question{timeout: r.opts.Timeout}, func(ctx context.Context) (tunnel.ID, error) {
+	id, err := ask(ctx, r, question{call: callSlug, timeout: r.opts.Timeout}, func(ctx context.Context) (tunnel.ID, error) {
 		name, ok, err := r.get(ctx, slugKey(slug))
 		if err != nil || !ok {
 			return "", err

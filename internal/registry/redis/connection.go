@@ -12,13 +12,11 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/getbindu/bindu-edge/internal/redisclient"
 	"github.com/getbindu/bindu-edge/internal/registry"
 )
 
 const (
-	// One attempt to connect. Short, so that a Redis that is back is found soon
-	// even when the attempts before it went nowhere.
-	dialTimeout = time.Second
 	// How often an idle connection is tried. One that is dead and does not know
 	// it is given up after this and Options.Timeout.
 	pingEvery = time.Second
@@ -29,43 +27,26 @@ const (
 // dialer opens connections and counts them: a new one may lead to a Redis that
 // has forgotten everything.
 type dialer struct {
-	open  atomic.Bool // false while New runs, which must not connect
-	count atomic.Int64
-	era   *atomic.Int64 // of what was told on one connection
-	via   sentinel
+	count   atomic.Int64
+	era     *atomic.Int64 // of what was told on one connection
+	primary redisclient.Primary
 }
 
-var errNotYet = errors.New("not connected yet")
-
 func (d *dialer) dial(ctx context.Context, addr string, nd *net.Dialer, config *tls.Config) (net.Conn, error) {
-	if !d.open.Load() {
-		return nil, errNotYet
-	}
 	d.count.Add(1)
 	d.era.Add(1)
-	if d.via.master != "" {
-		var err error
-		if addr, err = d.via.primary(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if config == nil {
-		return nd.DialContext(ctx, "tcp", addr)
-	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout) // the TLS handshake included
-	defer cancel()
-	return (&tls.Dialer{NetDialer: nd, Config: config}).DialContext(ctx, "tcp", addr)
+	return d.primary.Dial(ctx, addr, nd, config)
 }
 
 func connect(o Options, d *dialer, v *view) (rueidis.Client, error) {
 	address := net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
-	d.via, d.era = sentinel{address, o.SentinelMaster}, &v.era
-	client, err := rueidis.NewClient(rueidis.ClientOption{
+	d.primary, d.era = redisclient.Primary{Address: address, Master: o.SentinelMaster}, &v.era
+	return redisclient.New(rueidis.ClientOption{
 		InitAddress: []string{address},
 		SelectDB:    o.DB, Username: o.Username, Password: o.Password, TLSConfig: o.TLS,
 		ClientName: "bindu-edge", ClientSetInfo: rueidis.DisableClientSetInfo,
 		DialCtxFn: d.dial,
-		Dialer:    net.Dialer{Timeout: dialTimeout, KeepAlive: pingEvery},
+		Dialer:    net.Dialer{Timeout: redisclient.DialTimeout, KeepAlive: pingEvery},
 
 		ForceSingleClient:   true, // one primary; also: a client comes back though it could not dial
 		PipelineMultiplex:   -1,   // one connection, so that what is sent later happens later
@@ -77,19 +58,11 @@ func connect(o Options, d *dialer, v *view) (rueidis.Client, error) {
 		ReadBufferEachConn:  bufferSize,
 		WriteBufferEachConn: bufferSize,
 	})
-	if client == nil {
-		return nil, err
-	}
-	if err != nil && !errors.Is(err, errNotYet) {
-		client.Close()
-		return nil, err
-	}
-	d.open.Store(true)
-	return client, nil
 }
 
 // question is how to ask.
 type question struct {
+	call    call
 	timeout time.Duration
 	insist  bool // ask although Redis is known to be away
 
@@ -124,8 +97,10 @@ func ask[T any](ctx context.Context, r *Registry, q question, send func(context.
 		defer r.running.Done()
 		defer func() { <-r.slots }()
 		defer cancel()
+		began := time.Now()
 		value, err := send(detached)
 		err = r.heard(err)
+		r.metrics.made(q.call, began, err)
 		settle(true, err)
 		answers <- answer{value, err}
 	}()
@@ -150,6 +125,7 @@ func (r *Registry) admit(ctx context.Context, q question) error {
 		return err
 	}
 	if !q.insist && !r.gate.admits(time.Now()) {
+		r.metrics.refused(q.call)
 		return fmt.Errorf("%w: it did not answer a moment ago", registry.ErrAway)
 	}
 	select {
@@ -162,6 +138,7 @@ func (r *Registry) admit(ctx context.Context, q question) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-wait.C:
+			r.metrics.refused(q.call)
 			return fmt.Errorf("%w: %d questions are under way", registry.ErrAway, maxQuestions)
 		}
 	}
@@ -176,10 +153,13 @@ func (r *Registry) admit(ctx context.Context, q question) error {
 }
 
 // direct is ask for Run and Close, which are nobody's deadline.
-func (r *Registry) direct(ctx context.Context, send func(context.Context) error) error {
+func (r *Registry) direct(ctx context.Context, call call, send func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	return r.heard(send(ctx))
+	began := time.Now()
+	err := r.heard(send(ctx))
+	r.metrics.made(call, began, err)
+	return err
 }
 
 // heard puts what rueidis says into the registry's words, and notes whether

@@ -15,7 +15,7 @@ func (r *Registry) sayGoodbye(ctx context.Context) error {
 		return err
 	}
 	pod := r.opts.Pod
-	err := r.direct(ctx, func(ctx context.Context) error {
+	err := r.direct(ctx, callGoodbye, func(ctx context.Context) error {
 		return r.client.Do(ctx, r.client.B().Del().Key(podKey(pod), podTunnelsKey(pod)).Build()).Error()
 	})
 	if err != nil {
@@ -34,7 +34,7 @@ func (r *Registry) tidy(ctx context.Context) error {
 	var cursor uint64
 	for range scanRounds {
 		var keys []string
-		err := r.direct(ctx, func(ctx context.Context) error {
+		err := r.direct(ctx, callGoodbye, func(ctx context.Context) error {
 			page, err := r.client.Do(ctx, r.client.B().Scan().Cursor(cursor).Count(1000).Build()).AsScanEntry()
 			cursor, keys = page.Cursor, page.Elements
 			return err
@@ -57,7 +57,7 @@ func (r *Registry) tidy(ctx context.Context) error {
 	if cursor != 0 || len(notes) == 0 {
 		return nil
 	}
-	return r.direct(ctx, func(ctx context.Context) error {
+	return r.direct(ctx, callGoodbye, func(ctx context.Context) error {
 		return r.client.Do(ctx, r.client.B().Del().Key(notes...).Build()).Error()
 	})
 }

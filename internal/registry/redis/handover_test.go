@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/getbindu/bindu-edge/test/child"
 )
 
 // The agent has moved to another pod. Its old one hears of it at the next beat,
@@ -24,7 +26,7 @@ func TestTakenOverByAnotherPod(t *testing.T) {
 	if err != nil || prev != c {
 		t.Fatalf("Claim displaced %+v, %v, want %+v", prev, err, c)
 	}
-	within(t, 5*time.Second, "the loss is reported", func() bool { return lost.to(c, moved) })
+	child.Eventually(t, 5*time.Second, "the loss is reported", func() bool { return lost.to(c, moved) })
 	// A goodbye of the old link comes late, and changes nothing.
 	if err := old.Release(t.Context(), c); err != nil {
 		t.Errorf("late Release: %v", err)
@@ -63,9 +65,9 @@ func TestLossBesideARelease(t *testing.T) {
 	beat()
 	// A pod at rest is not asked for its list.
 	beat()
-	s.raw(t, "CONFIG", "RESETSTAT")
+	s.Do("CONFIG", "RESETSTAT")
 	beat()
-	if stats := s.text(t, "INFO", "commandstats"); calls(stats, "set") != 1 || calls(stats, "smembers") != 0 {
+	if stats := s.Text("INFO", "commandstats"); calls(stats, "set") != 1 || calls(stats, "smembers") != 0 {
 		t.Errorf("a beat at rest is more than a renewed lease:\n%s", stats)
 	}
 }
@@ -83,10 +85,10 @@ func TestBothRestore(t *testing.T) {
 	if !p.book.holds(old) || !q.book.holds(moved) {
 		t.Fatal("this test is about a take-over that nobody was told of")
 	}
-	s.raw(t, "FLUSHALL")
+	s.Do("FLUSHALL")
 	run(t, p)
 	run(t, q)
-	within(t, 5*time.Second, "one has it and the other knows", func() bool {
+	child.Eventually(t, 5*time.Second, "one has it and the other knows", func() bool {
 		return lostP.to(old, moved) && lostQ.is() && s.holds(t, moved) ||
 			lostQ.to(moved, old) && lostP.is() && s.holds(t, old)
 	})
@@ -116,7 +118,7 @@ func TestGoodbyeOfTheLast(t *testing.T) {
 		if err := step.leaves.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.number(t, "EXISTS", lostKey("of-first")); got != step.want {
+		if got := s.Number("EXISTS", lostKey("of-first")); got != step.want {
 			t.Errorf("after %s: %d notes, want %d", step.leaves.opts.Pod, got, step.want)
 		}
 	}
@@ -144,10 +146,10 @@ func TestLateReleaseExpectsForTheRest(t *testing.T) {
 			if err := r.releaseLeaving(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if s.number(t, "EXISTS", claimKey(c.Tunnel)) != 0 {
+			if s.Number("EXISTS", claimKey(c.Tunnel)) != 0 {
 				t.Error("the claim was not removed")
 			}
-			got := time.Duration(s.number(t, "PTTL", lostKey(c.Tunnel))) * time.Millisecond
+			got := time.Duration(s.Number("PTTL", lostKey(c.Tunnel))) * time.Millisecond
 			if (got > 0) != (row.want > 0) || got > row.want {
 				t.Errorf("the return is expected for %v, want at most %v", got, row.want)
 			}
@@ -166,14 +168,14 @@ func TestReturnElsewhere(t *testing.T) {
 	if err := old.ReleaseExpected(t.Context(), c, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.text(t, "GET", "lost:a"); got != "old" {
+	if got := s.Text("GET", "lost:a"); got != "old" {
 		t.Errorf("lost:a = %q, want the pod that lost it", got)
 	}
 	mustClaim(t, other, back)
 	if err := old.ReleaseExpected(context.Background(), c, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if !s.holds(t, back) || s.number(t, "EXISTS", "lost:a") != 0 {
+	if !s.holds(t, back) || s.Number("EXISTS", "lost:a") != 0 {
 		t.Errorf("keys: %v", s.keys(t))
 	}
 }

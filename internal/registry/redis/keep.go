@@ -73,11 +73,12 @@ func (k *keeper) beat(ctx context.Context) time.Duration {
 
 func (k *keeper) try(ctx context.Context) error {
 	r := k.registry
-	changes := r.book.changed()
+	changes, asked := r.book.changed(), time.Now()
 	known, count, err := r.renewLease(ctx)
 	if err != nil {
 		return err
 	}
+	r.leased.Store(asked.UnixNano())
 	dialled, now := r.dialer.count.Load(), time.Now() // before the claims: a reconnect among them counts
 	if err := r.releaseLeaving(ctx); err != nil {
 		return err
@@ -109,7 +110,7 @@ func jittered(d time.Duration) time.Duration { return d - rand.N(d/5+1) }
 // Redis counts as ours.
 func (r *Registry) renewLease(ctx context.Context) (known bool, count int64, err error) {
 	pod, b := r.opts.Pod, r.client.B()
-	err = r.direct(ctx, func(ctx context.Context) error {
+	err = r.direct(ctx, callLease, func(ctx context.Context) error {
 		answers := r.client.DoMulti(ctx,
 			b.Set().Key(podKey(pod)).Value(r.opts.PeerAddress).Get().Px(r.opts.PodLease).Build(),
 			b.Pexpire().Key(podTunnelsKey(pod)).Milliseconds(r.opts.PodLease.Milliseconds()).Build(),

@@ -18,7 +18,7 @@ func (r *Registry) place(ctx context.Context, id tunnel.ID, deadline time.Time) 
 	if p, ok := r.view.tunnels.fresh(id, now); ok {
 		return p, nil
 	}
-	return inquire(ctx, r, r.view.tunnels, id, deadline.Sub(now), func(ctx context.Context, q *inquiry[place]) (place, error) {
+	return inquire(ctx, r, callLookup, r.view.tunnels, id, deadline.Sub(now), func(ctx context.Context, q *inquiry[place]) (place, error) {
 		return r.lookUp(ctx, id, q)
 	})
 }
@@ -29,7 +29,7 @@ func (r *Registry) lease(ctx context.Context, pod tunnel.PodID, deadline time.Ti
 	if l, ok := r.view.pods.fresh(pod, now); ok {
 		return l, nil
 	}
-	return inquire(ctx, r, r.view.pods, pod, deadline.Sub(now), func(ctx context.Context, q *inquiry[lease]) (lease, error) {
+	return inquire(ctx, r, callPeer, r.view.pods, pod, deadline.Sub(now), func(ctx context.Context, q *inquiry[lease]) (lease, error) {
 		return r.lookUpPod(ctx, pod, q)
 	})
 }

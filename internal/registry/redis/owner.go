@@ -30,23 +30,29 @@ func (r *Registry) Owner(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool,
 	now := time.Now()
 	if p, ok := r.view.tunnels.fresh(id, now); ok {
 		if p.claim.Session == "" {
+			r.metrics.negative.Inc()
 			return tunnel.Claim{}, false, nil
 		}
 		if l, ok := r.view.pods.fresh(p.claim.Pod, now); ok {
 			if l.stands {
+				r.metrics.hit.Inc()
 				return p.claim, true, nil
 			}
+			r.metrics.negative.Inc()
 			return tunnel.Claim{}, false, nil
 		}
 	}
 	guess, guessed := r.guess(id, now)
 	if guessed && r.gate.shut(now) {
+		r.metrics.stale.Inc()
 		return guess, true, nil
 	}
 	c, ok, err := r.askOwner(ctx, id, now.Add(r.patience(guessed)))
 	if guessed && errors.Is(err, registry.ErrAway) {
+		r.metrics.stale.Inc()
 		return guess, true, nil
 	}
+	r.metrics.miss.Inc()
 	return c, ok, err
 }
 

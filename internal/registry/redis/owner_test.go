@@ -13,6 +13,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/registry"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/child"
 )
 
 func wantOwner(t testing.TB, r *Registry, id tunnel.ID, want tunnel.Claim) {
@@ -43,11 +44,11 @@ var followed = way{"followed", nil, func(*testing.T, *server, *Options) {}}
 // unfollowed are those where Redis tells of no change.
 var unfollowed = []way{
 	{"tracking is forbidden", nil, func(t *testing.T, s *server, o *Options) {
-		s.raw(t, "ACL", "SETUSER", "edge", "on", ">secret", "~*", "&*", "+@all", "-client|tracking")
+		s.Do("ACL", "SETUSER", "edge", "on", ">secret", "~*", "&*", "+@all", "-client|tracking")
 		o.Username, o.Password = "edge", "secret"
 	}},
 	{"caching is forbidden", nil, func(t *testing.T, s *server, o *Options) {
-		s.raw(t, "ACL", "SETUSER", "edge", "on", ">secret", "~*", "&*", "+@all", "-client|caching")
+		s.Do("ACL", "SETUSER", "edge", "on", ">secret", "~*", "&*", "+@all", "-client|caching")
 		o.Username, o.Password = "edge", "secret"
 	}},
 	{"RESP2 only", []string{"--rename-command", "HELLO", ""}, func(*testing.T, *server, *Options) {}},
@@ -71,7 +72,7 @@ func TestOwnerFromMemory(t *testing.T) {
 			}
 		}
 		// A handful; more of them on a machine so slow that answers get old.
-		if n := calls(s.text(t, "INFO", "commandstats"), "pttl"); n < 1 || n > most {
+		if n := calls(s.Text("INFO", "commandstats"), "pttl"); n < 1 || n > most {
 			t.Errorf("%d lives were asked for, want at most %d for %d look-ups", n, most, 4*again)
 		}
 	}
@@ -92,7 +93,7 @@ func TestOwnerFromMemory(t *testing.T) {
 			// What it has not been told of, it finds out by itself.
 			moved := claimOf("a", "other", "s2", "i")
 			mustClaim(t, s.pod(t, "other"), moved)
-			within(t, 5*time.Second, "the move is noticed", func() bool {
+			child.Eventually(t, 5*time.Second, "the move is noticed", func() bool {
 				got, ok, err := r.Owner(t.Context(), "a")
 				return err == nil && ok && got == moved
 			})
@@ -121,13 +122,13 @@ func TestChangesAreFollowed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, tunnel.Claim{}},
-		{"the lease is gone", func(t *testing.T, s *server, _, _ *Registry) { s.raw(t, "DEL", "pod:p") }, tunnel.Claim{}},
-		{"the lease lapses", func(t *testing.T, s *server, _, _ *Registry) { s.raw(t, "PEXPIRE", "pod:p", "1") }, tunnel.Claim{}},
-		{"the claim lapses", func(t *testing.T, s *server, _, _ *Registry) { s.raw(t, "PEXPIRE", "claim:a", "1") }, tunnel.Claim{}},
-		{"all keys are gone", func(t *testing.T, s *server, _, _ *Registry) { s.raw(t, "FLUSHALL") }, tunnel.Claim{}},
+		{"the lease is gone", func(t *testing.T, s *server, _, _ *Registry) { s.Do("DEL", "pod:p") }, tunnel.Claim{}},
+		{"the lease lapses", func(t *testing.T, s *server, _, _ *Registry) { s.Do("PEXPIRE", "pod:p", "1") }, tunnel.Claim{}},
+		{"the claim lapses", func(t *testing.T, s *server, _, _ *Registry) { s.Do("PEXPIRE", "claim:a", "1") }, tunnel.Claim{}},
+		{"all keys are gone", func(t *testing.T, s *server, _, _ *Registry) { s.Do("FLUSHALL") }, tunnel.Claim{}},
 		{"the connection is gone, and then the claim", func(t *testing.T, s *server, _, _ *Registry) {
-			s.raw(t, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-			s.raw(t, "DEL", "claim:a")
+			s.Do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+			s.Do("DEL", "claim:a")
 		}, tunnel.Claim{}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -141,7 +142,7 @@ func TestChangesAreFollowed(t *testing.T) {
 			}
 			wantOwner(t, reader, "a", claimOf("a", "p", "s1", "i"))
 			row.input(t, s, p, q)
-			within(t, followedLife-2*time.Second, "the change is followed", func() bool {
+			child.Eventually(t, followedLife-2*time.Second, "the change is followed", func() bool {
 				got, ok, err := reader.Owner(t.Context(), "a")
 				return err == nil && got == row.want && ok == (row.want != tunnel.Claim{})
 			})
@@ -180,15 +181,15 @@ func TestGuessesOnlyWhileAway(t *testing.T) {
 	mustClaim(t, s.pod(t, "p"), c)
 	mustClaim(t, s.pod(t, "dead"), lapsed)
 	wantOwner(t, r, "a", c)
-	s.raw(t, "DEL", "pod:dead")
-	within(t, 5*time.Second, "a claim without a lease is nobody's", func() bool {
+	s.Do("DEL", "pod:dead")
+	child.Eventually(t, 5*time.Second, "a claim without a lease is nobody's", func() bool {
 		_, ok, err := r.Owner(t.Context(), "lapsed")
 		return !ok && err == nil
 	})
 	wantOwner(t, r, "nobody's", tunnel.Claim{})
 
-	s.kill(t)
-	within(t, 5*time.Second, "the loss of Redis is noticed", func() bool {
+	s.Kill()
+	child.Eventually(t, 5*time.Second, "the loss of Redis is noticed", func() bool {
 		_, _, err := r.Owner(t.Context(), "never asked for")
 		return errors.Is(err, registry.ErrAway)
 	})
@@ -213,24 +214,31 @@ func TestGuessesOnlyWhileAway(t *testing.T) {
 		t.Errorf("Owner for one who has left: %v", err)
 	}
 
-	s.start(t)
-	within(t, 5*time.Second, "Redis is back", func() bool { return r.Ping(t.Context()) == nil })
+	s.Start()
+	child.Eventually(t, 5*time.Second, "Redis is back", func() bool { return r.Ping(t.Context()) == nil })
 	wantOwner(t, r, "a", tunnel.Claim{})
 	if _, ok, err := r.Peer(t.Context(), "p"); ok || err != nil {
 		t.Errorf("Peer after Redis has forgotten it: %v, %v", ok, err)
 	}
 }
 
-// A guess that was found wrong is not made again.
-func TestWrongGuessIsForgotten(t *testing.T) {
-	t.Parallel()
-	s := startServer(t)
-	r := s.pod(t, "q")
+// knowing is pod q, which knows that pod p holds tunnel a.
+func (s *server) knowing(t *testing.T, change ...func(*Options)) (*Registry, tunnel.Claim) {
+	t.Helper()
+	r := s.pod(t, "q", change...)
 	connected(t, r)
 	c := claimOf("a", "p", "s1", "i")
 	mustClaim(t, s.pod(t, "p"), c)
 	wantOwner(t, r, "a", c)
-	s.kill(t)
+	return r, c
+}
+
+// A guess that was found wrong is not made again.
+func TestWrongGuessIsForgotten(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	r, _ := s.knowing(t)
+	s.Kill()
 	if got, ok, err := r.OwnerNow(t.Context(), "a"); !errors.Is(err, registry.ErrAway) {
 		t.Errorf("OwnerNow while Redis is away = %+v, %v, %v, want ErrAway", got, ok, err)
 	}
@@ -243,16 +251,12 @@ func TestWrongGuessIsForgotten(t *testing.T) {
 func TestGuessesWhileRedisHangs(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	r := s.pod(t, "q", func(o *Options) { o.Timeout = time.Hour })
-	connected(t, r)
-	c := claimOf("a", "p", "s1", "i")
-	mustClaim(t, s.pod(t, "p"), c)
-	wantOwner(t, r, "a", c)
-	s.signal(t, syscall.SIGSTOP)
-	defer s.signal(t, syscall.SIGCONT)
+	r, c := s.knowing(t, func(o *Options) { o.Timeout = time.Hour })
+	s.Signal(syscall.SIGSTOP)
+	defer s.Signal(syscall.SIGCONT)
 	r.view.tunnels.drop("a") // too old, say
 	wantOwner(t, r, "a", c)  // in far less than an hour
-	within(t, 5*time.Second, "Redis counts as away", r.gate.away.Load)
+	child.Eventually(t, 5*time.Second, "Redis counts as away", r.gate.away.Load)
 }
 
 // Many look-ups while Redis is away cost no attempt to connect each, and leave
@@ -260,12 +264,8 @@ func TestGuessesWhileRedisHangs(t *testing.T) {
 func TestFloodWhileAway(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	r := s.pod(t, "q")
-	connected(t, r)
-	c := claimOf("a", "p", "s1", "i")
-	mustClaim(t, s.pod(t, "p"), c)
-	wantOwner(t, r, "a", c)
-	s.kill(t)
+	r, c := s.knowing(t)
+	s.Kill()
 	began, dialled := time.Now(), r.dialer.count.Load()
 	var all sync.WaitGroup
 	for worker := range 16 {
@@ -299,15 +299,15 @@ func TestLookUpsAreShared(t *testing.T) {
 	mustClaim(t, s.pod(t, "p"), c)
 	r := s.pod(t, "q", func(o *Options) { o.Timeout = time.Minute })
 	connected(t, r)
-	s.raw(t, "CONFIG", "RESETSTAT")
-	s.signal(t, syscall.SIGSTOP)
+	s.Do("CONFIG", "RESETSTAT")
+	s.Signal(syscall.SIGSTOP)
 	ctx, leave := context.WithCancel(t.Context())
 	left := make(chan error, 1)
 	go func() {
 		_, _, err := r.Owner(ctx, "a")
 		left <- err
 	}()
-	within(t, 5*time.Second, "the first asks", func() bool {
+	child.Eventually(t, 5*time.Second, "the first asks", func() bool {
 		r.view.tunnels.mu.Lock()
 		defer r.view.tunnels.mu.Unlock()
 		return len(r.view.tunnels.asked) == 1
@@ -320,9 +320,9 @@ func TestLookUpsAreShared(t *testing.T) {
 	if err := <-left; !errors.Is(err, context.Canceled) {
 		t.Errorf("Owner for one who left: %v", err)
 	}
-	s.signal(t, syscall.SIGCONT)
+	s.Signal(syscall.SIGCONT)
 	all.Wait()
-	if n := calls(s.text(t, "INFO", "commandstats"), "eval"); n != 1 {
+	if n := calls(s.Text("INFO", "commandstats"), "eval"); n != 1 {
 		t.Errorf("%d questions, want 1", n)
 	}
 }

@@ -21,7 +21,7 @@ func (r *Registry) releaseLeaving(ctx context.Context) error {
 		for i, d := range some {
 			calls[i] = r.call(d.claim, remaining(d.expected))
 		}
-		err := r.runAll(ctx, releaseScript, calls, func(i int, res rueidis.RedisResult) error {
+		err := r.runAll(ctx, callRelease, releaseScript, calls, func(i int, res rueidis.RedisResult) error {
 			if err := res.Error(); err != nil {
 				return err
 			}
@@ -40,7 +40,7 @@ func (r *Registry) releaseLeaving(ctx context.Context) error {
 // and removes what is in that set and in nobody's hands.
 func (r *Registry) reconcile(ctx context.Context, all bool) error {
 	var members []string
-	err := r.direct(ctx, func(ctx context.Context) (err error) {
+	err := r.direct(ctx, callList, func(ctx context.Context) (err error) {
 		members, err = r.client.Do(ctx, r.client.B().Smembers().Key(podTunnelsKey(r.opts.Pod)).Build()).AsStrSlice()
 		return err
 	})
@@ -93,7 +93,7 @@ func (r *Registry) renew(ctx context.Context, some []holding) error {
 			}
 		}
 	}()
-	return r.runAll(ctx, refreshScript, calls, func(i int, res rueidis.RedisResult) error {
+	return r.runAll(ctx, callRefresh, refreshScript, calls, func(i int, res rueidis.RedisResult) error {
 		v, err := parseVerdict(some[i].claim.Tunnel, res)
 		if err == nil && v.what == verdictHeld {
 			r.outrun(some[i].claim, v.holder)
@@ -118,7 +118,7 @@ func (r *Registry) outrun(c, holder tunnel.Claim) {
 
 // dropStrays looks at tunnels that Redis lists as ours and the book does not.
 func (r *Registry) dropStrays(ctx context.Context, ids []tunnel.ID) error {
-	return r.direct(ctx, func(ctx context.Context) error {
+	return r.direct(ctx, callList, func(ctx context.Context) error {
 		ask := make(rueidis.Commands, len(ids))
 		for i, id := range ids {
 			ask[i] = r.client.B().Hmget().Key(claimKey(id)).Field("pod", "session").Build()
@@ -149,11 +149,11 @@ func (r *Registry) dropStrays(ctx context.Context, ids []tunnel.ID) error {
 }
 
 // runAll runs a script many times in one pipeline, in order.
-func (r *Registry) runAll(ctx context.Context, script *rueidis.Lua, calls []rueidis.LuaExec, each func(int, rueidis.RedisResult) error) error {
+func (r *Registry) runAll(ctx context.Context, call call, script *rueidis.Lua, calls []rueidis.LuaExec, each func(int, rueidis.RedisResult) error) error {
 	if len(calls) == 0 {
 		return nil
 	}
-	return r.direct(ctx, func(ctx context.Context) error {
+	return r.direct(ctx, call, func(ctx context.Context) error {
 		for i, res := range script.ExecMulti(ctx, r.client, calls...) {
 			if err := each(i, res); err != nil {
 				return err

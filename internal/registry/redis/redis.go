@@ -28,6 +28,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/rueidis"
 
 	"github.com/getbindu/bindu-edge/internal/registry"
@@ -71,7 +72,8 @@ type Options struct {
 	// nil = nobody wants to know.
 	Lost func(mine, holder tunnel.Claim)
 
-	Logger *slog.Logger // nil = none
+	Logger  *slog.Logger          // nil = none
+	Metrics prometheus.Registerer // nil = not registered
 }
 
 // Registry holds this pod's claims in Redis and reads everybody's. Make it with
@@ -79,15 +81,17 @@ type Options struct {
 // takes longer than Options.Timeout, and while Redis is known to be away most
 // of them fail at once; such an error wraps registry.ErrAway.
 type Registry struct {
-	opts   Options
-	log    *slog.Logger
-	client rueidis.Client
-	dialer dialer
-	gate   gate
-	slots  chan struct{} // one for each question under way
-	book   *book
-	view   *view
-	wake   chan struct{} // tells Run that there is something to release
+	opts    Options
+	log     *slog.Logger
+	metrics *metrics
+	client  rueidis.Client
+	dialer  dialer
+	gate    gate
+	slots   chan struct{} // one for each question under way
+	book    *book
+	view    *view
+	wake    chan struct{} // tells Run that there is something to release
+	leased  atomic.Int64  // when the lease was last renewed, Unix nanoseconds; 0 = never
 
 	mu      sync.Mutex // orders ask's goroutines against Close
 	closed  bool
@@ -109,7 +113,7 @@ func New(o Options) (*Registry, error) {
 		return nil, fmt.Errorf("redis registry: %w", err)
 	}
 	r := &Registry{
-		opts: o, log: o.Logger, book: newBook(), view: view,
+		opts: o, log: o.Logger, metrics: newMetrics(o.Metrics), book: newBook(), view: view,
 		slots: make(chan struct{}, maxQuestions), wake: make(chan struct{}, 1),
 	}
 	client, err := connect(o, &r.dialer, view)
@@ -146,7 +150,7 @@ func withDefaults(o Options) Options {
 // Ping reports whether Redis answers now: nil, or an error that says why not.
 // It asks even while Redis is known to be away.
 func (r *Registry) Ping(ctx context.Context) error {
-	_, err := ask(ctx, r, question{timeout: r.opts.Timeout, insist: true}, func(ctx context.Context) (struct{}, error) {
+	_, err := ask(ctx, r, question{call: callPing, timeout: r.opts.Timeout, insist: true}, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, r.client.Do(ctx, r.client.B().Ping().Build()).Error()
 	})
 	if err != nil {

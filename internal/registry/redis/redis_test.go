@@ -21,11 +21,12 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/registry"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/child"
 )
 
 func (s *server) keys(t testing.TB) []string {
 	t.Helper()
-	keys, err := s.raw(t, "KEYS", "*").AsStrSlice()
+	keys, err := s.Do("KEYS", "*").AsStrSlice()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,10 +71,10 @@ func TestKeys(t *testing.T) {
 		{"slug cached", "slug:cached", "string", []string{"GET", "slug:cached"}, []string{"t.2"}, 60 * time.Second},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if kind := s.text(t, "TYPE", row.input); kind != row.kind {
+			if kind := s.Text("TYPE", row.input); kind != row.kind {
 				t.Errorf("%s is a %s, want %s", row.input, kind, row.kind)
 			}
-			res := s.raw(t, row.read...)
+			res := s.Do(row.read...)
 			got, err := res.AsStrSlice()
 			if err != nil {
 				one, err := res.ToString()
@@ -85,7 +86,7 @@ func TestKeys(t *testing.T) {
 			if diff := cmp.Diff(row.want, got); diff != "" {
 				t.Errorf("%v (-want +got):\n%s", row.read, diff)
 			}
-			life := time.Duration(s.number(t, "PTTL", row.input)) * time.Millisecond
+			life := time.Duration(s.Number("PTTL", row.input)) * time.Millisecond
 			if life > row.life || life < row.life-8*time.Second {
 				t.Errorf("%s lives %v, want at most %v and little less", row.input, life, row.life)
 			}
@@ -93,7 +94,7 @@ func TestKeys(t *testing.T) {
 	}
 	plain := claimOf("t.3", "host-1a2b3c4d", "s3", "")
 	mustClaim(t, r, plain)
-	fields, err := s.raw(t, "HGETALL", "claim:t.3").AsStrMap()
+	fields, err := s.Do("HGETALL", "claim:t.3").AsStrMap()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,11 +126,11 @@ func TestCloseRemovesEveryKeyOfThePod(t *testing.T) {
 	}
 	mustClaim(t, other, claimOf("theirs", "q", "s", ""))
 	// One that was made and whose answer never came.
-	s.raw(t, "HSET", "claim:stray", "pod", "p", "session", "unknown", "instance", "")
-	s.raw(t, "SET", "tunnel:stray", "p")
-	s.raw(t, "SADD", "pod:p:tunnels", "stray")
+	s.Do("HSET", "claim:stray", "pod", "p", "session", "unknown", "instance", "")
+	s.Do("SET", "tunnel:stray", "p")
+	s.Do("SADD", "pod:p:tunnels", "stray")
 	// One that another pod took meanwhile stays that one's.
-	s.raw(t, "SADD", "pod:p:tunnels", "theirs")
+	s.Do("SADD", "pod:p:tunnels", "theirs")
 	if err := r.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -177,14 +178,14 @@ func TestOneOfTwoPodsWins(t *testing.T) {
 		if len(won) != 1 {
 			t.Fatalf("round %d: %d claims won, want 1", round, len(won))
 		}
-		if got := s.text(t, "GET", "tunnel:"+id); got != string(won[0].Pod) {
+		if got := s.Text("GET", "tunnel:"+id); got != string(won[0].Pod) {
 			t.Errorf("tunnel:%s = %q, the winner is %+v", id, got, won[0])
 		}
 		for _, r := range two {
 			if want := r.opts.Pod == won[0].Pod; r.book.holds(won[0]) != want {
 				t.Errorf("pod %s keeps the claim: %v, want %v", r.opts.Pod, !want, want)
 			}
-			if in := s.number(t, "SISMEMBER", podTunnelsKey(r.opts.Pod), id) == 1; in != (r.opts.Pod == won[0].Pod) {
+			if in := s.Number("SISMEMBER", podTunnelsKey(r.opts.Pod), id) == 1; in != (r.opts.Pod == won[0].Pod) {
 				t.Errorf("pod:%s:tunnels lists %s: %v", r.opts.Pod, id, in)
 			}
 		}
@@ -197,20 +198,20 @@ func TestForeignKeys(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
 	r := s.pod(t, "p")
-	s.raw(t, "SET", "tunnel:old", "python-pod")
+	s.Do("SET", "tunnel:old", "python-pod")
 	if _, ok, err := r.Owner(t.Context(), "old"); ok || err != nil {
 		t.Errorf("Owner of a tunnel without a claim: %v, %v, want nobody", ok, err)
 	}
 	mustClaim(t, r, claimOf("old", "p", "s", ""))
-	if got := s.text(t, "GET", "tunnel:old"); got != "p" {
+	if got := s.Text("GET", "tunnel:old"); got != "p" {
 		t.Errorf("tunnel:old = %q, want p", got)
 	}
 
-	s.raw(t, "SET", "claim:odd", "not a hash")
+	s.Do("SET", "claim:odd", "not a hash")
 	if _, err := r.Claim(t.Context(), claimOf("odd", "p", "s", ""), ""); !errors.Is(err, registry.ErrAway) {
 		t.Errorf("Claim over a key of the wrong type: %v, want ErrAway", err)
 	}
-	s.raw(t, "SET", "slug:odd", "no tunnel id!")
+	s.Do("SET", "slug:odd", "no tunnel id!")
 	if id, left, err := r.SlugCache().Get(t.Context(), "odd"); left != 0 || err != nil {
 		t.Errorf("Get of a slug that names no tunnel = %q, %v, %v", id, left, err)
 	}
@@ -241,7 +242,7 @@ func TestSlugCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("a", "")
-	within(t, 5*time.Second, "a slug lapses", func() bool {
+	child.Eventually(t, 5*time.Second, "a slug lapses", func() bool {
 		_, left, err := reader.Get(t.Context(), "b")
 		return left == 0 && err == nil
 	})
@@ -254,7 +255,7 @@ func TestPeer(t *testing.T) {
 	run(t, s.pod(t, "q"))
 	run(t, s.pod(t, "silent", func(o *Options) { o.PeerAddress = "" }))
 	for pod, want := range map[tunnel.PodID]string{"q": "q.test:7070", "silent": ""} {
-		within(t, 5*time.Second, "the lease of "+string(pod), func() bool {
+		child.Eventually(t, 5*time.Second, "the lease of "+string(pod), func() bool {
 			address, ok, err := r.Peer(t.Context(), pod)
 			return err == nil && ok && address == want
 		})
@@ -267,7 +268,7 @@ func TestPeer(t *testing.T) {
 func TestPassword(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, "--requirepass", "secret-of-default")
-	s.raw(t, "ACL", "SETUSER", "edge", "on", ">secret-of-edge", "~*", "&*", "+@all")
+	s.Do("ACL", "SETUSER", "edge", "on", ">secret-of-edge", "~*", "&*", "+@all")
 	for _, row := range []struct {
 		name, user, password string
 		want                 error
@@ -314,7 +315,7 @@ func TestTLS(t *testing.T) {
 		files = append(files, name)
 	}
 	slices.Sort(files)
-	port := freePort(t)
+	port := child.FreePort(t)
 	s := startServer(t, "--tls-port", strconv.Itoa(port), "--tls-cert-file", files[0], "--tls-key-file", files[1],
 		"--tls-ca-cert-file", files[0], "--tls-auth-clients", "no")
 	trusted := x509.NewCertPool()
@@ -353,13 +354,13 @@ func TestThousandClaimsAreRefreshedTogether(t *testing.T) {
 	for i := range n {
 		mustClaim(t, r, claimOf(fmt.Sprint("t", i), "p", fmt.Sprint("s", i), ""))
 	}
-	s.raw(t, "CONFIG", "RESETSTAT")
+	s.Do("CONFIG", "RESETSTAT")
 	began := time.Now()
 	if err := r.reconcile(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
 	took := time.Since(began)
-	stats := s.text(t, "INFO", "commandstats")
+	stats := s.Text("INFO", "commandstats")
 	if got := calls(stats, "evalsha"); got != n {
 		t.Errorf("%d scripts were run, want %d", got, n)
 	}

@@ -1,148 +1,32 @@
 package redis
 
 import (
-	"bufio"
 	"cmp"
 	"context"
-	"fmt"
-	"net"
-	"os/exec"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/redis/rueidis"
 	"go.uber.org/goleak"
 
 	"github.com/getbindu/bindu-edge/internal/registry/registrytest"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/redistest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// server is a redis-server of this test's own, without persistence: started
-// again, it is empty.
-type server struct {
-	port  int
-	args  []string
-	admin rueidis.Client // a second way in, for looking at keys; nil while stopped
-	cmd   *exec.Cmd
-}
+type server struct{ *redistest.Server }
 
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	s := &server{port: freePort(t), args: args}
-	s.start(t)
-	t.Cleanup(func() {
-		if s.cmd != nil {
-			s.kill(t)
-		}
-	})
-	return s
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func (s *server) start(t testing.TB) {
-	t.Helper()
-	args := append([]string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-		"--dir", t.TempDir(), "--loglevel", "notice",
-	}, s.args...)
-	s.cmd = exec.Command("redis-server", args...)
-	out, err := s.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatalf("these tests need redis-server (make test installs it): %v", err)
-	}
-	var said strings.Builder
-	for lines := bufio.NewScanner(out); ; {
-		if !lines.Scan() {
-			t.Fatalf("redis-server did not start:\n%s", said.String())
-		}
-		fmt.Fprintln(&said, lines.Text())
-		if strings.Contains(lines.Text(), "Ready to accept connections") {
-			break
-		}
-	}
-	s.admin, err = rueidis.NewClient(rueidis.ClientOption{
-		InitAddress: []string{fmt.Sprint("127.0.0.1:", s.port)}, ForceSingleClient: true, DisableCache: true,
-		PipelineMultiplex: -1, Password: s.password(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (s *server) password() string {
-	for i, arg := range s.args {
-		if arg == "--requirepass" {
-			return s.args[i+1]
-		}
-	}
-	return ""
-}
-
-func (s *server) kill(t testing.TB) {
-	t.Helper()
-	s.signal(t, syscall.SIGKILL)
-	_ = s.cmd.Wait() // it was killed
-	s.admin.Close()
-	s.cmd, s.admin = nil, nil
-}
-
-func (s *server) signal(t testing.TB, sig syscall.Signal) {
-	t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// raw runs a command as a person at a terminal would.
-func (s *server) raw(t testing.TB, words ...string) rueidis.RedisResult {
-	t.Helper()
-	res := s.admin.Do(context.Background(), s.admin.B().Arbitrary(words...).Build())
-	if err := res.NonRedisError(); err != nil {
-		t.Fatalf("%v: %v", words, err)
-	}
-	return res
-}
-
-func (s *server) text(t testing.TB, words ...string) string {
-	t.Helper()
-	text, err := s.raw(t, words...).ToString()
-	if err != nil && !rueidis.IsRedisNil(err) {
-		t.Fatalf("%v: %v", words, err)
-	}
-	return text
-}
-
-func (s *server) number(t testing.TB, words ...string) int64 {
-	t.Helper()
-	n, err := s.raw(t, words...).AsInt64()
-	if err != nil {
-		t.Fatalf("%v: %v", words, err)
-	}
-	return n
+	return &server{redistest.Start(t, args...)}
 }
 
 // pod makes a pod's registry, closed at the end of the test.
 func (s *server) pod(t testing.TB, id string, change ...func(*Options)) *Registry {
 	t.Helper()
-	o := Options{Pod: tunnel.PodID(id), PeerAddress: id + ".test:7070", Host: "127.0.0.1", Port: s.port, Timeout: 5 * time.Second}
+	o := Options{Pod: tunnel.PodID(id), PeerAddress: id + ".test:7070", Host: "127.0.0.1", Port: s.Port, Timeout: 5 * time.Second}
 	for _, f := range change {
 		f(&o)
 	}
@@ -170,18 +54,6 @@ func run(t testing.TB, r *Registry) (stop func()) {
 	}
 	t.Cleanup(stop)
 	return stop
-}
-
-// within waits until ok, looking again and again.
-func within(t testing.TB, d time.Duration, what string, ok func() bool) {
-	t.Helper()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for end := time.Now().Add(d); !ok(); <-again.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", d, what)
-		}
-	}
 }
 
 func claimOf(id, pod, session, instance string) tunnel.Claim {
@@ -245,14 +117,14 @@ func TestConformance(t *testing.T) {
 	p := &pods{t: t, server: s, all: map[tunnel.PodID]*Registry{}}
 	registrytest.Run(t, registrytest.Harness{
 		New: func(t *testing.T) registrytest.Registry {
-			s.raw(t, "FLUSHALL")
+			s.Do("FLUSHALL")
 			for _, r := range p.all { // connections are kept: the model wants hundreds of registries
 				r.book = newBook()
 			}
 			return p
 		},
 		Lapse: func(t *testing.T, _ registrytest.Registry, pod tunnel.PodID) {
-			if s.number(t, "DEL", podKey(pod)) != 1 {
+			if s.Number("DEL", podKey(pod)) != 1 {
 				t.Fatalf("pod %s had no lease", pod)
 			}
 		},

@@ -88,5 +88,5 @@ func (s *SlugCache) Forget(ctx context.Context, slug tunnel.Slug) error {
 }
 
 func (r *Registry) quick() question {
-	return question{timeout: min(slugTimeout, r.opts.Timeout)}
+	return question{call: callSlug, timeout: min(slugTimeout, r.opts.Timeout)}
 }

@@ -158,7 +158,7 @@ func (t *told[K, V]) finish(k K, q *inquiry[V]) {
 
 // inquire has send asked once for all who want to know k at this time. send
 // keeps what it learns. It takes no longer than timeout.
-func inquire[K, V comparable](ctx context.Context, r *Registry, t *told[K, V], k K, timeout time.Duration, send func(context.Context, *inquiry[V]) (V, error)) (V, error) {
+func inquire[K, V comparable](ctx context.Context, r *Registry, call call, t *told[K, V], k K, timeout time.Duration, send func(context.Context, *inquiry[V]) (V, error)) (V, error) {
 	var none V
 	if timeout <= 0 { // what was asked before took it all
 		return none, fmt.Errorf("%w: no time is left to ask", registry.ErrAway)
@@ -168,7 +168,7 @@ func inquire[K, V comparable](ctx context.Context, r *Registry, t *told[K, V], k
 	for {
 		q, first := t.join(k)
 		if first {
-			return ask(ctx, r, question{timeout: timeout, settle: func(sent bool, err error) {
+			return ask(ctx, r, question{call: call, timeout: timeout, settle: func(sent bool, err error) {
 				q.err, q.orphaned = err, !sent && !errors.Is(err, registry.ErrAway)
 				t.finish(k, q)
 			}}, func(ctx context.Context) (value V, err error) {

@@ -51,7 +51,7 @@ func TestConnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	narrow := startServer(t, "--config", config)
-	at := func(who string) string { return fmt.Sprintf("nats://%s@127.0.0.1:%d", who, locked.port) }
+	at := func(who string) string { return fmt.Sprintf("nats://%s@127.0.0.1:%d", who, locked.Port) }
 	for _, row := range []struct {
 		name  string
 		input string

@@ -1,9 +1,7 @@
 package nats
 
 import (
-	"context"
 	"net"
-	"sync"
 	"testing"
 
 	"github.com/getbindu/bindu-edge/internal/relay"
@@ -31,21 +29,5 @@ func (m mesh) Join(t testing.TB, pod tunnel.PodID) (relay.Dialer, net.Listener) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, leave := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { c.Run(ctx) })
-	t.Cleanup(func() {
-		leave()
-		running.Wait()
-		_ = c.Close()
-	})
-	// Dialling waits for the bus, and so says when this pod can be dialled.
-	if conn, err := c.Dial(t.Context(), "nobody-00000000"); err == nil {
-		_ = conn.Close()
-		t.Fatal("somebody is where nobody is")
-	}
-	if err := c.Ping(); err != nil {
-		t.Fatal(err)
-	}
-	return c, c.Listener()
+	return relaytest.Join(t, c)
 }

@@ -1,71 +1,41 @@
 package nats
 
 import (
-	"bufio"
 	"fmt"
-	"net"
-	"os/exec"
 	"strconv"
-	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/getbindu/bindu-edge/test/child"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // server is a nats-server of this test's own.
 type server struct {
-	port int
+	*child.Process
+	Port int
+	t    testing.TB
 	args []string
-	cmd  *exec.Cmd // nil while stopped
 }
 
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{port: l.Addr().(*net.TCPAddr).Port, args: args}
-	l.Close()
-	s.start(t)
-	t.Cleanup(s.kill)
+	s := &server{Port: child.FreePort(t), t: t, args: args}
+	s.Start()
 	return s
 }
 
-func (s *server) start(t testing.TB) {
-	t.Helper()
-	args := append([]string{"--addr", "127.0.0.1", "--port", strconv.Itoa(s.port)}, s.args...)
-	s.cmd = exec.Command("nats-server", args...)
-	out, err := s.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatalf("these tests need nats-server (make test installs it): %v", err)
-	}
-	var said strings.Builder
-	for lines := bufio.NewScanner(out); ; {
-		if !lines.Scan() {
-			t.Fatalf("nats-server did not start:\n%s", said.String())
-		}
-		fmt.Fprintln(&said, lines.Text())
-		if strings.Contains(lines.Text(), "Server is ready") {
-			return
-		}
-	}
+// Start runs the server, also one that was killed.
+func (s *server) Start() {
+	s.t.Helper()
+	s.Process = child.Serve(s.t, child.Command{
+		Program: "nats-server", Args: append([]string{"--addr", "127.0.0.1", "--port", strconv.Itoa(s.Port)}, s.args...),
+	}, "Server is ready")
 }
 
-func (s *server) kill() {
-	if s.cmd != nil {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait() // it was killed
-		s.cmd = nil
-	}
-}
-
-func (s *server) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.port) }
+func (s *server) url() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.Port) }
 
 func (s *server) broker(t testing.TB) *broker {
 	t.Helper()

@@ -2,13 +2,13 @@ package redis
 
 import (
 	"context"
-	"fmt"
-	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/getbindu/bindu-edge/internal/relay/bus/bustest"
+	"github.com/getbindu/bindu-edge/test/child"
+	"github.com/getbindu/bindu-edge/test/redistest"
 )
 
 func TestDatabasesDoNotMeet(t *testing.T) {
@@ -42,15 +42,9 @@ func TestPassword(t *testing.T) {
 func TestThePrimaryIsFoundBySentinel(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
-	config := fmt.Sprintf("%s/sentinel.conf", t.TempDir())
-	port := freePort(t)
-	write(t, config, fmt.Sprintf("port %d\nbind 127.0.0.1\nsentinel monitor edge 127.0.0.1 %d 1\n", port, s.port))
-	watch := &server{port: port}
-	watch.run(t, exec.Command("redis-server", config, "--sentinel"), "monitor master edge")
-	t.Cleanup(watch.kill)
-
+	port := redistest.StartSentinel(t, s.Server, "edge", "monitor master edge")
 	by := func(master string) *broker {
-		return watch.broker(t, func(o *Options) { o.SentinelMaster = master })
+		return s.broker(t, func(o *Options) { o.Port, o.SentinelMaster = port, master })
 	}
 	bustest.Pair(t, bustest.NewPod(t, by("edge"), prefix(0)), bustest.NewPod(t, by("edge"), prefix(0)))
 	if _, err := by("other").Connect(t.Context(), func(error) {}); err == nil || !strings.Contains(err.Error(), "other") {
@@ -60,7 +54,7 @@ func TestThePrimaryIsFoundBySentinel(t *testing.T) {
 
 func TestNewNeitherConnectsNorNeedsRedis(t *testing.T) {
 	t.Parallel()
-	c, err := New(Options{Pod: "pod", Host: "127.0.0.1", Port: freePort(t)})
+	c, err := New(Options{Pod: "pod", Host: "127.0.0.1", Port: child.FreePort(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,11 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 
+	"github.com/getbindu/bindu-edge/internal/redisclient"
 	"github.com/getbindu/bindu-edge/internal/relay/bus"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
@@ -31,8 +31,6 @@ import (
 const DefaultPort = 6379
 
 const (
-	// One attempt to connect.
-	dialTimeout = time.Second
 	// How often an idle line is tried, and how long Redis has to answer. One that
 	// does not is given up.
 	pingEvery   = time.Second
@@ -80,8 +78,8 @@ func New(o Options) (*bus.Carrier, error) {
 func prefix(db int) string { return fmt.Sprintf("bindu:relay:%d:", db) }
 
 type broker struct {
-	option rueidis.ClientOption
-	via    sentinel
+	option  rueidis.ClientOption
+	primary redisclient.Primary
 }
 
 func newBroker(o Options) (*broker, error) {
@@ -93,12 +91,12 @@ func newBroker(o Options) (*broker, error) {
 	}
 	address := net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
 	return &broker{
-		via: sentinel{address, o.SentinelMaster},
+		primary: redisclient.Primary{Address: address, Master: o.SentinelMaster},
 		option: rueidis.ClientOption{
 			InitAddress: []string{address},
 			Username:    o.Username, Password: o.Password, TLSConfig: o.TLS,
 			ClientName: "bindu-edge-relay", ClientSetInfo: rueidis.DisableClientSetInfo,
-			Dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: pingEvery},
+			Dialer: net.Dialer{Timeout: redisclient.DialTimeout, KeepAlive: pingEvery},
 
 			ForceSingleClient:   true,
 			PipelineMultiplex:   -1,
@@ -114,42 +112,17 @@ func newBroker(o Options) (*broker, error) {
 	}, nil
 }
 
-var errNotYet = errors.New("not connected yet")
-
 // Connect implements bus.Broker. A line is a client with one dedicated
-// connection: that is the one which does not reconnect.
+// connection: that is the one which does not reconnect. The client's own is never
+// made.
 func (b *broker) Connect(ctx context.Context, lost func(error)) (bus.Line, error) {
-	var open atomic.Bool // the client's own connection is never made
 	option := b.option
-	option.DialCtxFn = func(_ context.Context, addr string, nd *net.Dialer, config *tls.Config) (net.Conn, error) {
-		if !open.Load() {
-			return nil, errNotYet
-		}
-		return b.dial(ctx, addr, nd, config)
+	option.DialCtxFn = func(_ context.Context, addr string, d *net.Dialer, config *tls.Config) (net.Conn, error) {
+		return b.primary.Dial(ctx, addr, d, config)
 	}
-	client, err := rueidis.NewClient(option)
-	if client == nil {
+	client, err := redisclient.New(option)
+	if err != nil {
 		return nil, err
 	}
-	if err != nil && !errors.Is(err, errNotYet) {
-		client.Close()
-		return nil, err
-	}
-	open.Store(true)
 	return newLine(ctx, client, lost)
-}
-
-func (b *broker) dial(ctx context.Context, addr string, nd *net.Dialer, config *tls.Config) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout) // sentinel and TLS included
-	defer cancel()
-	if b.via.master != "" {
-		var err error
-		if addr, err = b.via.primary(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if config == nil {
-		return nd.DialContext(ctx, "tcp", addr)
-	}
-	return (&tls.Dialer{NetDialer: nd, Config: config}).DialContext(ctx, "tcp", addr)
 }

@@ -15,7 +15,7 @@ func TestConformance(t *testing.T) {
 		Broker: func(t testing.TB) bus.Broker { return s.broker(t) },
 		Restart: func(t testing.TB) (bus.Broker, func(), func()) {
 			s := startServer(t)
-			return s.broker(t), s.kill, func() { s.start(t) }
+			return s.broker(t), s.Kill, s.Start
 		},
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/relay/bus"
 	"github.com/getbindu/bindu-edge/internal/relay/bus/bustest"
+	"github.com/getbindu/bindu-edge/test/child"
 )
 
 // valve is a TCP proxy to Redis whose way back can be closed.
@@ -109,7 +110,7 @@ func TestRedisHoldsLittleForAPodThatReadsNothing(t *testing.T) {
 	)
 	// Redis itself ends the test if it holds more than the limit for a subscriber.
 	s := startServer(t, "--client-output-buffer-limit", fmt.Sprintf("pubsub %d 0 0", limit))
-	v := newValve(t, s.port)
+	v := newValve(t, s.Port)
 	still := s.broker(t, func(o *Options) { o.Port = v.port })
 	still.option.ConnWriteTimeout = time.Hour // or the lines would be given up
 	from, to := bustest.NewPod(t, s.broker(t), prefix(0)), bustest.NewPod(t, still, prefix(0))
@@ -119,8 +120,7 @@ func TestRedisHoldsLittleForAPodThatReadsNothing(t *testing.T) {
 		c1, c2 := bustest.Pair(t, from, to)
 		dialed, accepted = append(dialed, c1), append(accepted, c2)
 	}
-	admin := s.admin(t)
-	before := published(t, admin.text)
+	before := published(s)
 	v.set(true)
 	sent := make([]byte, bus.Window)
 	for _, c := range dialed {
@@ -128,9 +128,9 @@ func TestRedisHoldsLittleForAPodThatReadsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	within(t, "every window is full", func() bool { return published(t, admin.text) >= before+conns*whole })
+	child.Eventually(t, child.Patience, "every window is full", func() bool { return published(s) >= before+conns*whole })
 	most, sum := 0, 0
-	for line := range strings.Lines(admin.text(t, "CLIENT", "LIST")) {
+	for line := range strings.Lines(s.Text("CLIENT", "LIST")) {
 		if m := regexp.MustCompile(` omem=(\d+) `).FindStringSubmatch(line); m != nil {
 			n, _ := strconv.Atoi(m[1])
 			most, sum = max(most, n), sum+n
@@ -152,22 +152,11 @@ func TestRedisHoldsLittleForAPodThatReadsNothing(t *testing.T) {
 }
 
 // published is how many messages were published.
-func published(t testing.TB, ask func(testing.TB, ...string) string) int {
-	m := regexp.MustCompile(`cmdstat_publish:calls=(\d+)`).FindStringSubmatch(ask(t, "INFO", "commandstats"))
+func published(s *server) int {
+	m := regexp.MustCompile(`cmdstat_publish:calls=(\d+)`).FindStringSubmatch(s.Text("INFO", "commandstats"))
 	if m == nil {
 		return 0
 	}
 	n, _ := strconv.Atoi(m[1])
 	return n
-}
-
-func within(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for end := time.Now().Add(time.Minute); !ok(); <-again.C {
-		if time.Now().After(end) {
-			t.Fatalf("not within a minute: %s", what)
-		}
-	}
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/getbindu/bindu-edge/internal/given"
 	"github.com/getbindu/bindu-edge/internal/h2"
 	"github.com/getbindu/bindu-edge/internal/upgrade"
 	"github.com/getbindu/bindu-edge/internal/wire"
@@ -27,7 +28,7 @@ func newAgent(t testing.TB, h http.HandlerFunc) http.RoundTripper {
 			MaxReceiveBufferPerConnection: wire.ConnectionWindow, MaxReceiveBufferPerStream: wire.StreamWindow,
 		},
 	}
-	listener := &oneConn{conn: theirs, closed: make(chan struct{})}
+	listener := given.NewListener(theirs.LocalAddr(), theirs)
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(listener) })
 	conn, err := h2.NewOpener(h2.Options{}).Open(t.Context(), &carrier{Conn: ours, done: make(chan struct{})})
@@ -92,30 +93,3 @@ func (c *carrier) Close() error {
 	c.once.Do(func() { close(c.done) })
 	return c.Conn.Close()
 }
-
-// oneConn is a listener with one connection.
-type oneConn struct {
-	mu     sync.Mutex
-	conn   net.Conn // nil once it was had
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *oneConn) Accept() (net.Conn, error) {
-	l.mu.Lock()
-	conn := l.conn
-	l.conn = nil
-	l.mu.Unlock()
-	if conn != nil {
-		return conn, nil
-	}
-	<-l.closed
-	return nil, net.ErrClosed
-}
-
-func (l *oneConn) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
-
-func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }

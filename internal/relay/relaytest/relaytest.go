@@ -5,7 +5,9 @@
 package relaytest
 
 import (
+	"context"
 	"net"
+	"sync"
 	"testing"
 
 	"github.com/getbindu/bindu-edge/internal/relay"
@@ -17,6 +19,37 @@ type Mesh interface {
 	// Join makes the carrier's part in a new pod, ready to dial and to be dialled. It
 	// ends with the test (t.Cleanup).
 	Join(t testing.TB, pod tunnel.PodID) (relay.Dialer, net.Listener)
+}
+
+// Carrier is a part of a Mesh that runs by itself.
+type Carrier interface {
+	relay.Dialer
+	Run(context.Context) // until its context ends
+	Ping() error
+	Listener() net.Listener
+	Close() error
+}
+
+// Join runs a new carrier until the test ends, and waits until it can be used.
+func Join(t testing.TB, c Carrier) (relay.Dialer, net.Listener) {
+	t.Helper()
+	ctx, leave := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { c.Run(ctx) })
+	t.Cleanup(func() {
+		leave()
+		running.Wait()
+		_ = c.Close()
+	})
+	// Dialling waits for what carries, and so says when this pod can be dialled.
+	if conn, err := c.Dial(t.Context(), "nobody-00000000"); err == nil {
+		_ = conn.Close()
+		t.Fatal("somebody is where nobody is")
+	}
+	if err := c.Ping(); err != nil {
+		t.Fatal(err)
+	}
+	return c, c.Listener()
 }
 
 // Run checks the relay over the carrier of which mesh makes an instance. All

@@ -1,0 +1,26 @@
+package hub
+
+import "github.com/getbindu/bindu-edge/internal/tunnel"
+
+// Load is what a session carries.
+type Load struct {
+	Slug     tunnel.Slug // as last heard; empty if nobody has said
+	InFlight int         // requests
+	Requests uint64      // that it has taken so far
+}
+
+// Load says what the session carries now.
+func (s *Session) Load() Load {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Load{Slug: s.slug, InFlight: s.inFlight, Requests: s.requests}
+}
+
+// named notes what the tunnel is called now.
+func (s *Session) named(slug tunnel.Slug) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slug != "" {
+		s.slug = slug
+	}
+}
