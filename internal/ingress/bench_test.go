@@ -6,8 +6,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/getbindu/bindu-edge/internal/fault"
 )
 
 // nowhere is a caller that takes everything and keeps nothing.
@@ -47,6 +50,24 @@ func BenchmarkRequest(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkRefused measures what ingress costs for a request that the pod with the
+// link refuses: 429, with the fields of its rate.
+func BenchmarkRefused(b *testing.B) {
+	limited := &fault.Error{
+		Code: fault.RateLimited, Detail: "This tunnel takes 10 requests a second.", RetryAfter: time.Second,
+		Header: http.Header{"Ratelimit-Policy": {`"default";q=10;w=1`}, "Ratelimit": {`"default";r=0;t=1`}},
+	}
+	h := serving(func(*http.Request) (*http.Response, error) { return nil, limited }, "")
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			r := httptest.NewRequest(http.MethodGet, "/local_tunnel/s/1k", nil)
+			r.Header.Set("User-Agent", "bench")
+			h.ServeHTTP(&nowhere{make(http.Header)}, r)
+		}
+	})
 }
 
 // BenchmarkMetrics measures what the metrics of one request cost, of whatever

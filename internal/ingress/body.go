@@ -36,6 +36,7 @@ type body struct {
 	bytes   atomic.Int64
 	counter prometheus.Counter // of the bytes of all bodies; nil = none
 	done    atomic.Bool        // read to its end
+	nothing bool               // follows the answer's header
 
 	mu      sync.Mutex
 	idle    sync.Cond // signalled when a Read has returned
@@ -174,6 +175,17 @@ func (b *body) closing(answer http.Header) {
 // reset, which could take the answer from the caller (RFC 9112, section 9.6).
 func (b *body) settle() {
 	if b.unread() && b.http2 != nil && b.request.Context().Err() == nil {
+		if b.nothing {
+			return // a header that ends the stream is a whole answer, whatever comes after it
+		}
+		b.mu.Lock()
+		b.closed = true // whoever sent it on may do so still, and two can't read it
+		b.mu.Unlock()
+		_ = b.http2.Flush() // the answer is not to wait for that
+		if err := b.http2.SetReadDeadline(time.Now().Add(lingerSilence)); err != nil {
+			return
+		}
+		b.awaitIdle()
 		b.drain(b.http2)
 		return
 	}
@@ -181,16 +193,22 @@ func (b *body) settle() {
 		return
 	}
 	_ = b.Close()
-	b.mu.Lock()
-	for b.reading { // a later deadline would take the one in the past from it
-		b.idle.Wait()
-	}
-	asked := b.first == nil // else the caller waits for a 100 and sends nothing
-	b.mu.Unlock()
-	if asked {
+	// A later deadline would take the one in the past from a Read.
+	if asked := b.awaitIdle(); asked {
 		b.drain(b.http1)
 	}
 	_ = b.http1.SetReadDeadline(time.Unix(1, 0)) // the server would go on reading
+}
+
+// awaitIdle returns when no Read is under way, which is soon. It reports whether
+// the caller was asked for its body: else it waits for a 100 and sends nothing.
+func (b *body) awaitIdle() (asked bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.reading {
+		b.idle.Wait()
+	}
+	return b.first == nil
 }
 
 // drain reads on for a moment. On HTTP/2 the stream would otherwise be reset

@@ -358,7 +358,9 @@ func (h *Handler) answer(w *response, r *http.Request, res *http.Response, x *ex
 		// Over HTTP/1.1 only a chunked body has trailers (RFC 9112, section 7.1.2).
 		res.Header.Del("Content-Length")
 	}
-	w.empty = res.ContentLength == 0 || res.Body == http.NoBody
+	if w.empty = res.ContentLength == 0 || res.Body == http.NoBody; w.empty && x.body != nil {
+		x.body.nothing = true
+	}
 	w.clock.gotAnswer()
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return nil

@@ -151,7 +151,7 @@ func TestDevPorts(t *testing.T) {
 			if code := p.wait(); code != 2 {
 				t.Errorf("exit code %d", code)
 			}
-			if got := strings.TrimSuffix(p.output(), "\n"); got != tt.want {
+			if got := p.output(); got != tt.want {
 				t.Errorf("said %q, want %q", got, tt.want)
 			}
 		})

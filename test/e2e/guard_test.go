@@ -173,7 +173,7 @@ func responseBodyIsHeld(t *testing.T, d door) {
 		t.Errorf("HEAD: %d, %d bytes", head.StatusCode, head.ContentLength)
 	}
 	for n := 1; n <= 2; n++ { // one for each that was cut
-		d.waitLine(fmt.Sprintf(`"slug":%q,"method":"GET","status":200,"outcome":"response_too_large"`, d.c.slug), n)
+		d.waitLine(fmt.Sprintf(`"slug":%q,"remote_addr":"127.0.0.1","method":"GET","status":200,"outcome":"response_too_large"`, d.c.slug), n)
 	}
 }
 

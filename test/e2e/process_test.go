@@ -76,7 +76,7 @@ func startProgram(t *testing.T, name, program string, env []string, args ...stri
 	return p
 }
 
-func (p *process) output() string { return p.lines.String() }
+func (p *process) output() string { return strings.TrimSuffix(p.lines.String(), "\n") }
 
 // waitLine waits for the n-th line (from 1) that contains text, and returns it.
 func (p *process) waitLine(text string, n int) string {
