@@ -39,6 +39,7 @@ func Usual() []Scenario {
 		{"transfer", "256 MB down, 128 MB up: CPU per GB", transfer},
 		{"events", "server-sent events: delay added to each", events},
 		{"idle", "2,000 idle agents: memory of the edge", idle},
+		{"see", "GET 1 KB with and without logs and traces: CPU", see},
 		{"silent", "200 callers that read nothing: others' latency, and memory", silent},
 		{"pods", "a request across pods against one on the same pod, by each carrier: CPU", pods},
 		{"control", "control plane: resolve and validate on 64 connections, pages of 100,000 tunnels", control},
