@@ -3,8 +3,8 @@ package agent
 import (
 	"net/http"
 
-	"github.com/getbindu/bindu-edge/internal/upgrade"
 	"github.com/getbindu/bindu-edge/internal/stack"
+	"github.com/getbindu/bindu-edge/internal/upgrade"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 

@@ -273,3 +273,23 @@ func BenchmarkEnter(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkRefused measures what a refusal by rate costs the pod with the link,
+// with and without the fields that tell of the rate.
+func BenchmarkRefused(b *testing.B) {
+	for name, told := range map[string]bool{"plain": false, "with fields": true} {
+		b.Run(name, func(b *testing.B) {
+			g := admission.New(admission.Options{Limits: admission.Limits{RPS: 1e-6, Burst: 1}, RateFields: told}).Gate(tunnel.Grant{})
+			req := request(-1, false).WithContext(tunnel.WithCaller(b.Context(), netip.MustParseAddr("192.0.2.1")))
+			if _, err := g.Enter(req); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := g.Enter(req); err == nil {
+					b.Fatal("it passed")
+				}
+			}
+		})
+	}
+}

@@ -121,7 +121,7 @@ type attempt struct {
 // ServeHTTP lets one agent in, or not. It returns after the handshake: net/http
 // keeps much of a request alive for as long as its handler runs.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &attempt{outcome: outcomeAccepted, status: http.StatusSwitchingProtocols, remote: r.RemoteAddr, version: version(r.UserAgent())}
+	a := &attempt{outcome: outcomeAccepted, status: http.StatusSwitchingProtocols, remote: h.remote(r), version: version(r.UserAgent())}
 	session, err := h.admit(r, a)
 	if err != nil {
 		h.leave(a)
@@ -154,6 +154,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.leave(a)
 		h.metrics.closed(a.protocol, link.ReasonAbandoned)
 	}
+}
+
+// remote is the agent's address as far as it is known: behind a trusted proxy it
+// has no port.
+func (h *Handler) remote(r *http.Request) string {
+	if h.opts.Address == nil {
+		return r.RemoteAddr
+	}
+	addr := h.opts.Address(r)
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); !addr.IsValid() || err == nil && peer.Addr().Unmap().WithZone("") == addr {
+		return r.RemoteAddr
+	}
+	return addr.String()
 }
 
 // admit decides whether the agent may connect, cheapest question first.

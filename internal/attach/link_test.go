@@ -33,10 +33,13 @@ func realHub() *hub.Hub {
 	})
 }
 
-// connect runs our own agent until stop; err gets what it ended with.
+// connect runs our own agent until stop, which says hello unless it has another
+// handler; ended gets what it ended with.
 func connect(t *testing.T, o agent.Options) (stop func(), ended <-chan error) {
 	t.Helper()
-	o.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
+	if o.Handler == nil {
+		o.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
+	}
 	a, err := agent.New(o)
 	if err != nil {
 		t.Fatal(err)

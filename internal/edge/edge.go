@@ -77,8 +77,8 @@ type Edge struct {
 	follow   *follower             // nil = what changes there is found out in time
 	counts   *controlclient.Counts // nil = nobody asks how many requests there were
 	resolve  *resolve.Resolver
-	registry keeper // nil = it needs no care
-	peers    *peers // nil = no way to other pods
+	registry keeper             // nil = it needs no care
+	peers    *peers             // nil = no way to other pods
 	tracing  *telemetry.Tracing // nil = off
 	metrics  *prometheus.Registry
 	refusals *refusals

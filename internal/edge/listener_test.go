@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -95,7 +96,8 @@ func TestBalancerHeader(t *testing.T) {
 // the limit bounds what they hold.
 func TestCrowd(t *testing.T) {
 	t.Parallel()
-	c := &crowd{limit: 2, refused: func() {}}
+	var refused atomic.Int64
+	c := &crowd{limit: 2, refused: func() { refused.Add(1) }}
 	l := listenHere(t, c, nil)
 	var open []net.Conn
 	for n := range int(c.limit + c.past()) {
@@ -118,6 +120,9 @@ func TestCrowd(t *testing.T) {
 	_ = late.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := late.Read(make([]byte, 1)); err == nil {
 		t.Error("a connection far over the limit is open")
+	}
+	if n := refused.Load(); n != 1 {
+		t.Errorf("%d were counted as not answered, want 1", n)
 	}
 	for range 2 {
 		open[0].Close() // counts once

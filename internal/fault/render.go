@@ -39,10 +39,10 @@ var page = template.Must(template.New("page").Parse(pageText))
 // request id, which goes into the body too, and "Connection: close".
 func Write(w http.ResponseWriter, r *http.Request, e *Error) {
 	h := w.Header()
-	id, connection := h.Get("X-Request-Id"), h["Connection"]
+	id, ids, connection := h.Get("X-Request-Id"), h["X-Request-Id"], h["Connection"]
 	clear(h)
 	if id != "" {
-		h.Set("X-Request-Id", id)
+		h["X-Request-Id"] = ids
 	}
 	if connection != nil {
 		h["Connection"] = connection
@@ -50,11 +50,17 @@ func Write(w http.ResponseWriter, r *http.Request, e *Error) {
 	for name, values := range e.Header {
 		h[name] = values
 	}
-	h.Set(HeaderError, string(e.Code))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	// Refusals may be many: their values are made together, or once for all.
+	var values [3]string
+	put := func(i int, name, value string) {
+		values[i] = value
+		h[name] = values[i : i+1 : i+1]
+	}
+	put(0, HeaderError, string(e.Code))
+	h["Cache-Control"] = noStore
+	h["X-Content-Type-Options"] = noSniff
 	if wait := e.Retry(); wait > 0 {
-		h.Set("Retry-After", RetryAfter(wait))
+		put(1, "Retry-After", RetryAfter(wait))
 	}
 	status := e.Status
 	if status == 0 {
@@ -75,17 +81,26 @@ func Write(w http.ResponseWriter, r *http.Request, e *Error) {
 			h.Set("Referrer-Policy", "no-referrer")
 			h.Set("X-Robots-Tag", "noindex")
 			h.Set("Vary", "Accept")
+			put(2, "Content-Length", strconv.Itoa(b.Len()))
 			writeBody(w, r, status, []byte(b.String()))
 			return
 		}
 	}
-	h.Set("Content-Type", "application/problem+json")
+	h["Content-Type"] = problemType
 	text, _ := json.Marshal(body) // strings, numbers and booleans can't fail
-	writeBody(w, r, status, append(text, '\n'))
+	text = append(text, '\n')
+	put(2, "Content-Length", strconv.Itoa(len(text)))
+	writeBody(w, r, status, text)
 }
 
+// Values of header fields that all answers share. Nobody changes them.
+var (
+	noStore     = []string{"no-store"}
+	noSniff     = []string{"nosniff"}
+	problemType = []string{"application/problem+json"}
+)
+
 func writeBody(w http.ResponseWriter, r *http.Request, status int, body []byte) {
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(body) // the caller may be gone, and then nobody is left to tell

@@ -24,9 +24,6 @@ type Options struct {
 	// bytes (0: no bound). Over it the response whose reader has been away the
 	// longest ends with fault.ErrUnread, if that is over a second.
 	MaxBuffered int64
-	// CountError, if set, is called with the kind of each HTTP/2 error (letters,
-	// digits and underscores).
-	CountError func(kind string)
 }
 
 // WithDefaults fills in what was left empty.
@@ -79,7 +76,6 @@ func NewOpener(o Options) *Opener {
 				MaxReadFrameSize:          wire.MaxReadFrame,
 				SendPingTimeout:           o.PingInterval,
 				PingTimeout:               o.PingTimeout,
-				CountError:                o.CountError,
 			},
 		},
 	}

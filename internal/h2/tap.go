@@ -8,16 +8,13 @@ import (
 
 // frameTap watches the frames that the far side sends for a GOAWAY. net/http acts
 // on one but tells nobody, and a connection whose far side leaves must get no new
-// requests (RFC 9113, sections 4.1 and 6.8).
+// requests (RFC 9113, sections 4.1 and 6.8). It also keeps from net/http what that
+// can't stand.
 type frameTap struct {
 	Carrier
+	windows windows
 
-	// Owned by Read.
-	header  [9]byte // of the frame that begins
-	have    int     // how much of header is there
-	payload int     // what is left of the current frame
-
-	settings bool          // a SETTINGS frame has gone by
+	settings bool          // a SETTINGS frame has gone by; owned by Read
 	ready    chan struct{} // closed when the library has acted on it
 
 	heard      atomic.Int64 // when bytes last came, in ns since the epoch
@@ -27,15 +24,10 @@ type frameTap struct {
 	left       atomic.Bool   // a GOAWAY was seen
 }
 
-const (
-	frameHeaderSize = 9
-	frameSettings   = 4
-	frameGoaway     = 7
-)
-
 func newFrameTap(c Carrier) *frameTap {
 	t := &frameTap{Carrier: c, goaway: make(chan struct{}), ready: make(chan struct{})}
 	t.heard.Store(time.Now().UnixNano())
+	t.windows.out.left = prefaceSize
 	return t
 }
 
@@ -52,12 +44,19 @@ func (t *frameTap) Read(p []byte) (int, error) {
 	n, err := t.Carrier.Read(p)
 	if n > 0 {
 		t.heard.Store(time.Now().UnixNano())
-		t.scan(p[:n])
+		if broken := t.scan(p[:n]); broken != nil {
+			n, err = 0, broken
+		}
 	}
 	if err != nil {
 		t.once.Do(func() { close(t.goaway) })
 	}
 	return n, err
+}
+
+func (t *frameTap) Write(p []byte) (int, error) {
+	t.windows.sending(p)
+	return t.Carrier.Write(p)
 }
 
 func (t *frameTap) Close() error {
@@ -71,29 +70,27 @@ func (t *frameTap) Close() error {
 	return err
 }
 
-func (t *frameTap) scan(p []byte) {
+// scan looks at what the far side sends. An error is why it must not go on.
+func (t *frameTap) scan(p []byte) error {
 	for len(p) > 0 {
-		if t.payload > 0 {
-			n := min(t.payload, len(p))
-			t.payload -= n
-			p = p[n:]
+		payload, rest, begun := t.windows.in.next(p)
+		p = rest
+		if !begun {
+			if err := t.windows.payload(payload); err != nil {
+				return err
+			}
 			continue
 		}
-		n := copy(t.header[t.have:], p)
-		t.have += n
-		p = p[n:]
-		if t.have == frameHeaderSize {
-			t.have = 0
-			t.payload = int(t.header[0])<<16 | int(t.header[1])<<8 | int(t.header[2])
-			switch t.header[3] {
-			case frameSettings:
-				t.settings = true
-			case frameGoaway:
-				t.left.Store(true)
-				t.once.Do(func() { close(t.goaway) })
-			}
+		switch t.windows.in.kind() {
+		case frameSettings:
+			t.settings = true
+		case frameGoaway:
+			t.left.Store(true)
+			t.once.Do(func() { close(t.goaway) })
 		}
+		t.windows.begun()
 	}
+	return nil
 }
 
 func (t *frameTap) sawGoaway() bool { return t.left.Load() }

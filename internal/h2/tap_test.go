@@ -22,7 +22,9 @@ func TestTapSeesGoaway(t *testing.T) {
 		feed := func(p []byte) {
 			for len(p) > 0 {
 				n := min(size, len(p))
-				tap.scan(p[:n])
+				if err := tap.scan(p[:n]); err != nil {
+					t.Fatal(err)
+				}
 				p = p[n:]
 			}
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 )
@@ -80,4 +82,42 @@ func BenchmarkMetrics(b *testing.B) {
 			count(m)
 		}
 	})
+}
+
+// BenchmarkTracing measures what a request costs that brings a traceparent: with
+// tracing off, with a span that is not recorded, and with one that is.
+func BenchmarkTracing(b *testing.B) {
+	a := func(req *http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 2, Request: req, Header: http.Header{}, Body: http.NoBody}, nil
+	}
+	tracer := func(s sdktrace.Sampler) trace.Tracer {
+		return sdktrace.NewTracerProvider(sdktrace.WithSampler(s)).Tracer("bench")
+	}
+	for _, row := range []struct {
+		name   string
+		tracer trace.Tracer
+	}{
+		{"off", nil},
+		{"not_recorded", tracer(sdktrace.NeverSample())},
+		{"recorded", tracer(sdktrace.AlwaysSample())},
+	} {
+		for _, parent := range []string{"", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"} {
+			name := row.name
+			if parent != "" {
+				name += "_continued"
+			}
+			b.Run(name, func(b *testing.B) {
+				h := serving(a, "")
+				h.opts.Tracer, h.opts.Strangers = row.tracer, row.tracer
+				b.ReportAllocs()
+				for b.Loop() {
+					r := httptest.NewRequest(http.MethodGet, "/local_tunnel/s/1k", nil)
+					if parent != "" {
+						r.Header.Set("Traceparent", parent)
+					}
+					h.ServeHTTP(&nowhere{make(http.Header)}, r)
+				}
+			})
+		}
+	}
 }

@@ -120,7 +120,7 @@ func TestRequestsAreCounted(t *testing.T) {
 		a    agent
 		path string
 		to   http.ResponseWriter
-		ctx  context.Context
+		gone bool // the caller is
 		want string
 	}{
 		{name: "answered", a: withStatus(204, nil), want: "2xx ok"},
@@ -133,7 +133,7 @@ func TestRequestsAreCounted(t *testing.T) {
 		{name: "a status of another pod's", a: withStatus(0, &fault.Error{Code: fault.RateLimited, Status: 503}), want: "4xx rate_limited"},
 		{name: "no code", a: withStatus(0, errors.New("oops")), want: "5xx internal"},
 		{name: "a panic", a: func(*http.Request) (*http.Response, error) { panic(errors.New("oops")) }, want: "none internal"},
-		{name: "a caller who leaves", a: withStatus(0, context.Canceled), ctx: gone, want: "none caller_gone"},
+		{name: "a caller who leaves", a: withStatus(0, context.Canceled), gone: true, want: "none caller_gone"},
 		{name: "a caller who takes nothing", a: withStatus(200, nil), to: refusing{httptest.NewRecorder()}, want: "2xx caller_gone"},
 		{name: "broken off", a: func(*http.Request) (*http.Response, error) {
 			res, body := pipedBody(-1)
@@ -148,8 +148,8 @@ func TestRequestsAreCounted(t *testing.T) {
 				row.path = "/local_tunnel/s/"
 			}
 			r := httptest.NewRequest(http.MethodGet, row.path, nil)
-			if row.ctx != nil {
-				r = r.WithContext(row.ctx)
+			if row.gone {
+				r = r.WithContext(gone)
 			}
 			if row.to == nil {
 				row.to = httptest.NewRecorder()

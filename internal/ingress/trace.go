@@ -64,12 +64,12 @@ func (h *Handler) endSpan(w *response, x *exchange) {
 	if w.status != 0 {
 		x.span.Status(w.status)
 	}
-	switch {
-	case x.outcome == "" && w.status >= http.StatusInternalServerError:
+	switch outcome := x.outcomeOf(w); {
+	case outcome != outcomeOK:
+		broken := w.status < http.StatusBadRequest && outcome != outcomeCallerGone && outcome != outcomeUnread
+		x.span.Fail(outcome, broken)
+	case w.status >= http.StatusInternalServerError:
 		x.span.Fail(strconv.Itoa(w.status), true) // the agent's own
-	case x.outcome != "":
-		broken := w.status < http.StatusBadRequest && x.outcome != outcomeCallerGone && x.outcome != outcomeUnread
-		x.span.Fail(x.outcome, broken)
 	}
 	x.span.End(nil)
 }

@@ -35,6 +35,7 @@ type H2 struct {
 	reasonOnce sync.Once
 	reason     Reason // set before conn ends by us, or by Reason after it ended
 	ping       time.Duration
+	countError func(kind string)
 }
 
 // Done is closed when the link has ended.
@@ -59,6 +60,7 @@ func (l *H2) Reason() Reason {
 			l.reason = ReasonHeartbeat
 		case gaveUp:
 			l.reason = ReasonProtocol
+			l.countError(breachHTTP2)
 		default:
 			l.reason = ReasonLost
 		}

@@ -21,13 +21,13 @@ const (
 // traced is find, and tells of it.
 func (r *Resolver) traced(ctx context.Context, slug tunnel.Slug, s span.Span) (tunnel.ID, error) {
 	from := fromAfar
-	if r.local != nil {
+	if r.freshly(slug) {
+		from = fromCache
+	}
+	if r.local != nil { // it is asked first
 		if _, ok := r.local.LookupSlug(slug); ok {
 			from = fromLocal
 		}
-	}
-	if r.freshly(slug) {
-		from = fromCache
 	}
 	id, err := r.find(ctx, slug)
 	if from == fromAfar && err == nil && !r.freshly(slug) {

@@ -53,24 +53,29 @@ func NewTracing(ctx context.Context, o TracingOptions) (*Tracing, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	to, err := newExporter(ctx, s, o)
-	if err != nil {
-		return nil, err
-	}
 	who, err := describe(ctx, o)
 	if err != nil {
 		return nil, err
 	}
+	to, err := newExporter(ctx, s, o)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(to, who, s.sampler, o.Logger), nil
+}
+
+// assemble starts the goroutine that exports.
+func assemble(to sdktrace.SpanExporter, who *resource.Resource, sampler sampling, log *slog.Logger) *Tracing {
 	stop, cut := context.WithCancel(context.Background())
 	t := &Tracing{cut: cut}
 	// Its queue is bounded (OTEL_BSP_MAX_QUEUE_SIZE), and what does not fit is
 	// dropped: a request never waits for it.
-	t.processor = sdktrace.NewBatchSpanProcessor(&exporter{SpanExporter: to, stop: stop, log: o.Logger})
+	t.processor = sdktrace.NewBatchSpanProcessor(&exporter{SpanExporter: to, stop: stop, log: log})
 	provider := func(sampler sdktrace.Sampler) *sdktrace.TracerProvider {
 		return sdktrace.NewTracerProvider(sdktrace.WithResource(who), sdktrace.WithSpanProcessor(t.processor), sdktrace.WithSampler(sampler))
 	}
-	t.own, t.strangers, t.peers = provider(s.sampler.own()), provider(s.sampler.strangers()), provider(s.sampler.peers())
-	return t, nil
+	t.own, t.strangers, t.peers = provider(sampler.own()), provider(sampler.strangers()), provider(sampler.peers())
+	return t
 }
 
 func newExporter(ctx context.Context, s tracingSettings, o TracingOptions) (to sdktrace.SpanExporter, err error) {
@@ -80,8 +85,12 @@ func newExporter(ctx context.Context, s tracingSettings, o TracingOptions) (to s
 			return nil, &VariableError{"OTEL_TRACES_EXPORTER", "console writes where the screen is: use otlp, or --no-ui"}
 		}
 		to, err = stdouttrace.New(stdouttrace.WithWriter(o.Console))
+	case s.grpc && s.plain:
+		to, err = otlptracegrpc.New(ctx, otlptracegrpc.WithInsecure())
 	case s.grpc:
 		to, err = otlptracegrpc.New(ctx)
+	case s.plain:
+		to, err = otlptracehttp.New(ctx, otlptracehttp.WithInsecure())
 	default:
 		to, err = otlptracehttp.New(ctx)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -32,6 +33,7 @@ const (
 type tracingSettings struct {
 	exporter string
 	grpc     bool
+	plain    bool // the collector is the one on this machine, which has no certificate
 	sampler  sampling
 }
 
@@ -88,6 +90,10 @@ func readTracing(kind string) (tracingSettings, error) {
 	}
 	if kind != exporterOTLP {
 		return s, nil
+	}
+	s.plain = true // the specification's default; the library's is TLS
+	for _, name := range slices.Concat(both("ENDPOINT"), both("INSECURE"), both("CERTIFICATE"), both("CLIENT_CERTIFICATE")) {
+		s.plain = s.plain && variable(name) == ""
 	}
 	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_", "OTEL_EXPORTER_OTLP_TRACES_"} {
 		switch protocol := variable(prefix + "PROTOCOL"); protocol {

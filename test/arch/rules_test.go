@@ -142,6 +142,11 @@ var bans = []mustNotImport{
 		reason:    "the agent is a library in other people's programs: command line, screen and metrics are theirs",
 	},
 	{
+		from: "agent/...", transitive: true,
+		forbidden: []string{"go.opentelemetry.io/otel/sdk/...", "go.opentelemetry.io/otel/exporters/..."},
+		reason:    "the agent is a library in other people's programs: what becomes of its spans is theirs, it speaks the API alone",
+	},
+	{
 		from: "cmd/...", transitive: true,
 		forbidden: []string{"testing/..."},
 		reason:    "what ships carries no test's code: conformance suites are for tests alone",
