@@ -19,6 +19,7 @@ import (
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/demo"
 	"github.com/getbindu/bindu-edge/internal/edge"
+	"github.com/getbindu/bindu-edge/internal/telemetry"
 	"github.com/getbindu/bindu-edge/internal/terminal"
 )
 
@@ -74,7 +75,7 @@ func (c *devCmd) Run(ctx context.Context, p *process) error {
 	if what == "" {
 		what = "the built-in demo site"
 	}
-	display, _ := p.newDisplay(c.NoUI, what, stop)
+	display, screen := p.newDisplay(c.NoUI, what, stop)
 	page := ""
 	shown := &expose{display: display, target: target.Host, info: func(s agent.State) terminal.Info {
 		i := c.info(s, listener.Addr(), target)
@@ -84,25 +85,30 @@ func (c *devCmd) Run(ctx context.Context, p *process) error {
 	return shown.run(ctx, func(ctx context.Context) (err error) {
 		logger := slog.New(display.LogHandler(max(c.LogLevel, slog.LevelWarn)))
 		catchLog(logger)
+		tracing, err := p.newTracing(ctx, "bindu-edge", "", p.unless(screen), logger)
+		if err != nil {
+			return err
+		}
+		defer tracing.Shutdown(context.WithoutCancel(ctx))
 		local, err := newLocalPlane(ctx, cfg.PublicURL, logger)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, local.stop()) }()
 		page = local.page
-		return c.serve(ctx, cfg, listener, target, shown, local, logger)
+		return c.serve(ctx, cfg, listener, target, shown, local, tracing, logger)
 	})
 }
 
 // serve runs control plane, edge and agent, and ends them in the order in which
 // nothing is lost: first the edge, whose goodbye the agent hears.
-func (c *devCmd) serve(ctx context.Context, cfg config.Edge, listener net.Listener, target *url.URL, shown *expose, local *localPlane, logger *slog.Logger) error {
+func (c *devCmd) serve(ctx context.Context, cfg config.Edge, listener net.Listener, target *url.URL, shown *expose, local *localPlane, tracing *telemetry.Tracing, logger *slog.Logger) error {
 	made, token, err := local.plane.CreateTunnel(ctx, control.Create{Name: "dev"})
 	if err != nil {
 		return err
 	}
 	cfg.ControlPlaneURL, cfg.ControlPlaneToken = local.url, config.NewSecret(local.edgeKey)
-	pod, err := edge.New(edge.Options{Config: cfg, Logger: logger, Version: readVersion().Version, Listener: listener})
+	pod, err := edge.New(edge.Options{Config: cfg, Logger: logger, Version: readVersion().Version, Listener: listener, Tracing: tracing})
 	if err != nil {
 		return err
 	}
@@ -115,7 +121,8 @@ func (c *devCmd) serve(ctx context.Context, cfg config.Edge, listener net.Listen
 	a, err := agent.New(agent.Options{
 		Edge: "http://" + dialable(listener.Addr()), TunnelID: string(made.ID), Token: token,
 		Handler: shown.watched(handler), Logger: slog.New(slog.DiscardHandler), OnState: shown.state, UserAgent: userAgent(),
-		Proxy: func(*http.Request) (*url.URL, error) { return nil, nil },
+		TracerProvider: tracing.Provider(),
+		Proxy:          func(*http.Request) (*url.URL, error) { return nil, nil },
 		// A forgotten browser tab with an event stream would hold up Ctrl-C.
 		ShutdownTimeout: time.Second,
 	})

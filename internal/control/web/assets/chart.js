@@ -46,7 +46,7 @@
     const series = (name, fill) => ({ label: name, fill: colour(fill), width: 0, paths: bars, points: { show: false } });
     const axis = { stroke: colour("--soft"), font: "12px system-ui, sans-serif", grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
     chart = new uPlot({
-      width: at.clientWidth, height: 200, padding: [8, 4, 0, 0],
+      width: at.clientWidth, height: 200, padding: [8, 20, 0, 0],
       legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
       scales: { x: { range: (u, min, max) => [min - 30, max + 30] }, y: { range: (u, min, max) => [0, Math.max(max * 1.1, 5)] } },
