@@ -1,7 +1,7 @@
 // Command bench measures the streaming tunnel against two plain nginx proxies,
 // and against its own targets, on this machine:
 //
-//	go run ./bench [-only get1k,idle] [-rounds 3] [-turn 3s] [-json FILE] [-cpuprofile DIR] [-tree DIR] [-env NAME=VALUE]
+//	go run ./bench [-only get1k,idle] [-rounds 3] [-turn 2s] [-json FILE] [-cpuprofile DIR] [-tree DIR] [-env NAME=VALUE]
 //
 // Everything runs as processes of its own on 127.0.0.1 and is gone afterwards.
 // The table goes to standard output, progress to standard error. The exit code
@@ -87,7 +87,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.SetOutput(stderr)
 	only := flags.String("only", "", "run these scenarios alone, comma separated")
 	flags.IntVar(&o.rounds, "rounds", 3, "how often each side has its turn")
-	flags.DurationVar(&o.turn, "turn", 3*time.Second, "how long a turn takes, whole seconds")
+	flags.DurationVar(&o.turn, "turn", 2*time.Second, "how long a turn takes, whole seconds")
 	flags.StringVar(&o.json, "json", "", "write the figures to this file, too")
 	flags.StringVar(&o.cpuprofile, "cpuprofile", "", "write CPU profiles of edge and agent to this directory, from one more turn of each scenario")
 	flags.StringVar(&o.tree, "tree", "", "measure the source tree at this directory (default: this one)")

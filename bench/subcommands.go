@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/bench/fleet"
+	"github.com/getbindu/bindu-edge/bench/load"
 	"github.com/getbindu/bindu-edge/bench/origin"
 	"github.com/getbindu/bindu-edge/bench/rawagent"
 )
@@ -22,6 +23,7 @@ var subcommands = map[string]func(ctx context.Context, args []string, stdout io.
 	"origin": serveOrigin,
 	"agents": holdAgents,
 	"fleet":  runFleet,
+	"load":   putLoad,
 }
 
 // serveOrigin is `bench origin ADDRESS`.
@@ -37,10 +39,10 @@ func serveOrigin(ctx context.Context, args []string, _ io.Writer) error {
 	return nil
 }
 
-// runFleet is `bench fleet FILE POD…`.
+// runFleet is `bench fleet FILE POD [POD]`.
 func runFleet(ctx context.Context, args []string, stdout io.Writer) error {
 	if len(args) < 2 {
-		return errors.New("usage: bench fleet FILE POD...")
+		return errors.New("usage: bench fleet FILE POD [POD]")
 	}
 	text, err := os.ReadFile(args[0])
 	if err != nil {
@@ -56,6 +58,29 @@ func runFleet(ctx context.Context, args []string, stdout io.Writer) error {
 		defer lines.Unlock()
 		fmt.Fprintf(stdout, "serves %s %d\n", slug, at.UnixNano())
 	}}).Run(ctx)
+}
+
+// putLoad is `bench load URL STATUS CONNECTIONS RATE DURATION`: an open loop whose
+// answers have that status and any body. It says how many a second there were.
+func putLoad(ctx context.Context, args []string, stdout io.Writer) error {
+	if len(args) != 5 {
+		return errors.New("usage: bench load URL STATUS CONNECTIONS RATE DURATION")
+	}
+	status, err1 := strconv.Atoi(args[1])
+	conns, err2 := strconv.Atoi(args[2])
+	rate, err3 := strconv.ParseFloat(args[3], 64)
+	span, err4 := time.ParseDuration(args[4])
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return err
+	}
+	r, err := load.Run(ctx, load.Options{URL: args[0], Size: -1, Status: status, Conns: conns, Rate: rate, For: span})
+	if err == nil {
+		err = r.Err()
+	}
+	if err == nil {
+		fmt.Fprintf(stdout, "answers %.0f\n", r.Rate())
+	}
+	return err
 }
 
 // agentsPerAddress is what an edge lets one address have of ephemeral tunnels.

@@ -99,6 +99,23 @@ func TestStallShows(t *testing.T) {
 	})
 }
 
+// Another status than 200 may be the right one, and the size of no matter.
+func TestRefusalsAreAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := served(t, func(n int64) string {
+			return fmt.Sprintf("HTTP/1.1 429 No\r\nContent-Length: %d\r\n\r\n%s", n, strings.Repeat("x", int(n)))
+		})
+		r, err := run(t.Context(), Options{URL: "http://origin.test/", Size: -1, Status: 429, Conns: 1, Rate: 10, For: time.Second, Dial: refused}, time.Sleep)
+		if err != nil || r.Err() != nil || r.Latency.Count() != 10 {
+			t.Errorf("%v, %v", r, err)
+		}
+		r = runFake(t, Options{Status: 429, Conns: 1, Rate: 10, For: time.Second, Dial: served(t, func(int64) string { return small })})
+		if r.Errors["status 200"] != 10 {
+			t.Errorf("%v", r.Errors)
+		}
+	})
+}
+
 func TestErrorsByKind(t *testing.T) {
 	tests := []struct {
 		name  string

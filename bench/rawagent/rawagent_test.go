@@ -156,3 +156,33 @@ func TestAddress(t *testing.T) {
 		})
 	}
 }
+
+// An agent with credentials shows them, and knows its tunnel from the start.
+func TestServeWithCredentials(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{wire.ProtocolH2, wire.ProtocolJSON} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/ws/mine" || r.Header.Get(wire.HeaderToken) != "secret" {
+				t.Errorf("%s: asked for %s with %v", protocol, r.URL, r.Header)
+			}
+			ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{protocol}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = ws.CloseNow() }()
+			if protocol == wire.ProtocolH2 {
+				_, err = io.WriteString(websocket.NetConn(r.Context(), ws, websocket.MessageBinary), preface+"\x00\x00\x00\x04\x01\x00\x00\x00\x00")
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}))
+		linked := 0
+		one := One{Edge: s.Listener.Addr().String(), Protocol: protocol, Tunnel: "mine", Token: "secret"}
+		if err := Serve(t.Context(), one, func() { linked++ }); err == nil || linked != 1 {
+			t.Errorf("%s: %v, linked %d times", protocol, err, linked)
+		}
+		s.Close()
+	}
+}

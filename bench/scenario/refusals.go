@@ -113,7 +113,7 @@ func refusals(ctx context.Context, e *Env) ([]report.Row, error) {
 // turn makes the calls and notes what they cost.
 func (k *refusal) turn(dir string, edge int, pids []int) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if len(k.all) == 0 { // the first time, to warm up
+		if len(k.all) == 0 && k.calls.Status == http.StatusOK { // the links have to get going
 			if _, err := load.Call(ctx, dir, k.calls); err != nil {
 				return err
 			}
@@ -158,7 +158,7 @@ func (e *Env) besideRefusals(ctx context.Context, open, refused string) (report.
 		side{"allowed alone", e.open(open+path, path, allowedRate, &without)},
 		side{fmt.Sprintf("beside %d refusals/s", refusalRate), func(ctx context.Context) error {
 			group, ctx := errgroup.WithContext(ctx)
-			group.Go(func() error { return refuse(ctx, refused, e.opts.Turn+besideMargin) })
+			group.Go(func() error { return e.refuse(ctx, refused, e.opts.Turn+besideMargin) })
 			group.Go(func() error { return beside(ctx) })
 			return group.Wait()
 		}})
@@ -176,15 +176,10 @@ const besideMargin = 1500 * time.Millisecond
 
 // refuse asks at a rate for what is refused. Too few refusals are an error: they
 // would not have been there.
-func refuse(ctx context.Context, address string, span time.Duration) error {
-	r, err := load.Run(ctx, load.Options{
-		URL: address, Size: -1, Status: http.StatusTooManyRequests, Conns: refusalConns, Rate: refusalRate, For: span,
-	})
-	if err == nil {
-		err = r.Err()
-	}
-	if err == nil && r.Rate() < 0.8*refusalRate {
-		err = fmt.Errorf("%.0f refusals/s instead of %d", r.Rate(), refusalRate)
+func (e *Env) refuse(ctx context.Context, address string, span time.Duration) error {
+	got, err := e.opts.Stage.Load(ctx, address, http.StatusTooManyRequests, refusalConns, refusalRate, span)
+	if err == nil && got < 0.8*refusalRate {
+		err = fmt.Errorf("%.0f refusals/s instead of %d", got, refusalRate)
 	}
 	return err
 }

@@ -90,3 +90,36 @@ func TestMetered(t *testing.T) {
 		t.Error("a process that is not there is no error")
 	}
 }
+
+// Each kind of refusal is held against a forwarded request, all processes against
+// all, and the edge alone is told beside.
+func TestRefusalRows(t *testing.T) {
+	t.Parallel()
+	of := func(all, edge int) ([]sample, []sample) {
+		return []sample{{time.Duration(all) * time.Millisecond, 1000, time.Second}}, []sample{{time.Duration(edge) * time.Millisecond, 1000, time.Second}}
+	}
+	var forwarded, refused refusal
+	refused.name = "429"
+	forwarded.all, forwarded.edge = of(200, 100)
+	refused.all, refused.edge = of(40, 40)
+	rows := refusalRows([]*refusal{&forwarded, &refused})
+	if len(rows) != 1 || rows[0].Measure != "429" || rows[0].Reference != 200 || rows[0].Ours != 40 || rows[0].Verdict() != report.OK ||
+		!strings.HasSuffix(rows[0].Note, "40.0 of 100.0 µs, ratio 0.40") {
+		t.Errorf("%+v", rows)
+	}
+}
+
+// What is run only when it is named is no part of a full run.
+func TestNamedScenarios(t *testing.T) {
+	t.Parallel()
+	for _, s := range Usual() {
+		for _, other := range named() {
+			if s.Name == other.Name {
+				t.Errorf("%s is run always", s.Name)
+			}
+		}
+	}
+	if len(All()) != len(Usual())+len(named()) || len(named()) == 0 {
+		t.Error("some are missing")
+	}
+}

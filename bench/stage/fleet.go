@@ -65,8 +65,8 @@ func (f *Fleet) served(since time.Time) map[string]time.Time {
 	for line := range strings.Lines(f.output()) {
 		var slug string
 		var nanos int64
-		if _, err := fmt.Sscanf(line, "serves %s %d\n", &slug, &nanos); err != nil {
-			continue
+		if _, err := fmt.Sscanf(line, "serves %s %d", &slug, &nanos); err != nil || !strings.HasSuffix(line, "\n") {
+			continue // the rest of the line may not have been written yet
 		}
 		at := time.Unix(0, nanos)
 		if _, known := first[slug]; !known && at.After(since) {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/getbindu/bindu-edge/bench/origin"
@@ -160,5 +161,24 @@ func TestReference(t *testing.T) {
 	logs, err := filepath.Glob(filepath.Join(s.Dir(), "*.log"))
 	if err != nil || len(logs) != 3 {
 		t.Errorf("logs %v, %v", logs, err)
+	}
+}
+
+// Only what a fleet said since a moment counts, and of each tunnel the first.
+func TestFleetSaid(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	p, err := s.run("fleet", nil, "printf", "serves a 100\nserves b 150\nnoise\nserves a 200\nserves a 300\nserves c 2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.done
+	f := &Fleet{Process: p}
+	want := map[string]time.Time{"a": time.Unix(0, 200), "b": time.Unix(0, 150)}
+	if diff := cmp.Diff(want, f.served(time.Unix(0, 100))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := f.served(time.Time{}); len(got) != 2 {
+		t.Errorf("since ever: %v", got)
 	}
 }

@@ -131,7 +131,7 @@ func runEdge(t *testing.T, program string, env []string) *edge {
 	}
 	e.process = startProgram(t, "edge", program, env, "serve")
 	if !slices.Contains(env, "LOG_LEVEL=WARN") {
-		e.waitLine(`"serving"`, 1)
+		e.waitLine("serving", 1)
 	}
 	eventually(t, "the edge is ready", func() bool { return status(t, e.url+"/health/ready") == http.StatusOK })
 	return e
