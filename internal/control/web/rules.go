@@ -31,9 +31,9 @@ func limitFields(l control.Limits, e *entry) []field {
 	const fallback = "edge's default"
 	fields := []field{
 		{Name: "limits.rps", Label: "Requests a second", Kind: "number", Value: rate(l.RPS), Holder: fallback},
-		{Name: "limits.burst", Label: "Requests at once", Kind: "number", Value: number(l.Burst), Holder: fallback, Hint: "0 is one second's worth."},
+		{Name: "limits.burst", Label: "Burst, requests", Kind: "number", Value: number(l.Burst), Holder: fallback, Hint: "0 is one second's worth."},
 		{Name: "limits.caller_rps", Label: "Per address, a second", Kind: "number", Value: rate(l.CallerRPS), Holder: fallback},
-		{Name: "limits.inflight", Label: "Requests at a time", Kind: "number", Value: number(l.InFlight), Holder: fallback},
+		{Name: "limits.inflight", Label: "Requests in flight", Kind: "number", Value: number(l.InFlight), Holder: fallback},
 		{Name: "limits.body_bytes", Label: "Size of a request", Kind: "size", Value: body, Unit: bodyUnit, Holder: fallback},
 		{Name: "limits.response_bytes", Label: "Size of an answer", Kind: "size", Value: answer, Unit: answerUnit, Holder: fallback},
 		{Name: "limits.methods", Label: "Methods", Kind: "text", Value: strings.Join(l.Methods, " "), Holder: "all that the edge lets in", Hint: "Such as GET HEAD POST."},
