@@ -141,9 +141,10 @@ func moveHeader(to http.Header, res *http.Response) {
 	res.Header = nil
 }
 
-// lastHeader is the caller's side of an answer of the local server. It keeps a header without a body from being flushed by itself: sent
-// with the end of the stream it says that it is all there is, which gRPC needs
-// to see in an answer of trailers only.
+// lastHeader is the caller's side of an answer of the local server. It keeps a
+// header without a body from being flushed by itself: sent with the end of the
+// stream it says that it is all there is, which gRPC needs to see in an answer of
+// trailers only.
 type lastHeader struct {
 	http.ResponseWriter
 	last   bool

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"context"
 	"net/http"
 	"net/http/httputil"
 	"strconv"
@@ -58,7 +57,7 @@ func (t traces) start(r *http.Request) (*http.Request, step) {
 		return r, step{}
 	}
 	span.SetAttributes(attribute.String("http.request.method", method), attribute.String("bindu.protocol", string(t.protocol)))
-	return r, step{ctx, span}
+	return r, step{ctx.Err, span}
 }
 
 // forward begins the span of a local server's part, below that of the request, if
@@ -72,7 +71,7 @@ func forward(r *http.Request, proxy *httputil.ReverseProxy) (*http.Request, step
 	name, method := methodOf(r)
 	ctx, span := parent.TracerProvider().Tracer(scope).Start(r.Context(), name, trace.WithSpanKind(trace.SpanKindClient))
 	span.SetAttributes(attribute.String("http.request.method", method))
-	s := step{ctx, span}
+	s := step{ctx.Err, span}
 	rewrite, failed := proxy.Rewrite, proxy.ErrorHandler
 	proxy.Rewrite = func(pr *httputil.ProxyRequest) {
 		rewrite(pr)
@@ -89,7 +88,7 @@ func forward(r *http.Request, proxy *httputil.ReverseProxy) (*http.Request, step
 
 // step is a span that is recorded; the zero value is none.
 type step struct {
-	ctx  context.Context //nolint:containedctx // the request's, to see at the end whether it was given up
+	gone func() error // why nobody waits for the answer any more, if so
 	span trace.Span
 }
 
@@ -116,7 +115,7 @@ func (s step) end(whole bool) {
 	}
 	switch {
 	case whole:
-	case s.ctx.Err() != nil:
+	case s.gone() != nil:
 		s.span.SetAttributes(attribute.String("error.type", errorCanceled))
 	default:
 		s.fail(errorBroken)

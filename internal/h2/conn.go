@@ -70,7 +70,7 @@ func (c *Conn) SawGoaway() bool { return c.tap.sawGoaway() }
 func (c *Conn) GaveUp() (bool, time.Duration) { return c.tap.closedHere.Load(), c.tap.silentFor() }
 
 // Close forgets the connection, and closes what carries it when that has not
-// been done. Requests in flight faic.
+// been done. Requests in flight fail.
 func (c *Conn) Close() error { return c.cc.Close() }
 
 // RoundTrip sends one request to the far side. Beside http.RoundTripper's rules:
