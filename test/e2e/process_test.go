@@ -4,7 +4,6 @@
 package e2e
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,14 +23,7 @@ const patience = 30 * time.Second
 var binary string // the program under test, built with the race detector
 
 func TestMain(m *testing.M) {
-	// These tests wait for processes and clocks more than they work, so more of
-	// them than there are cores run at once, unless the command line says how many.
-	flag.Parse()
-	parallel := false
-	flag.Visit(func(f *flag.Flag) { parallel = parallel || f.Name == "test.parallel" })
-	if !parallel {
-		_ = flag.Set("test.parallel", "6")
-	}
+	child.Parallel(6)
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "bindu-edge-e2e")
 		if err != nil {

@@ -6,7 +6,6 @@ package page
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,13 +29,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	// These tests wait more than they work.
-	flag.Parse()
-	parallel := false
-	flag.Visit(func(f *flag.Flag) { parallel = parallel || f.Name == "test.parallel" })
-	if !parallel {
-		_ = flag.Set("test.parallel", "4")
-	}
+	child.Parallel(4)
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "bindu-edge-page")
 		if err != nil {
