@@ -12,7 +12,6 @@ package admission
 import (
 	"hash/maphash"
 	"math"
-	"net/http"
 	"net/netip"
 	"runtime"
 	"time"
@@ -142,9 +141,6 @@ func (g *Gate) key(addr netip.Addr, p purpose) uint64 {
 	}
 	return max(1, maphash.Comparable(g.guard.seed, c))
 }
-
-// callerOf says where a request came from; the zero Addr when nobody knows.
-func callerOf(req *http.Request) netip.Addr { return tunnel.Caller(req.Context()) }
 
 // everyOf is the time between two requests of a rate.
 func everyOf(rps float64) time.Duration {

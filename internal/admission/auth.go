@@ -103,7 +103,7 @@ func newAuth(old *auth, grant tunnel.Grant) *auth {
 
 // authenticate lets the request pass if its credential is one of the tunnel's.
 func (g *Gate) authenticate(a *auth, req *http.Request) (slow bool, err error) {
-	if a.kind != tunnel.AuthBasic && a.kind != tunnel.AuthBearer {
+	if !a.known() {
 		g.guard.refused.auth()
 		return false, errKind
 	}
@@ -117,8 +117,11 @@ func (g *Gate) authenticate(a *auth, req *http.Request) (slow bool, err error) {
 	if g.guard.passed.has(key) {
 		return false, nil
 	}
-	return true, g.check(req.Context(), a, string(shown), key, g.key(callerOf(req), guesses))
+	return true, g.check(req.Context(), a, string(shown), key, g.key(tunnel.Caller(req.Context()), guesses))
 }
+
+// known reports whether a is of a kind that can be let in by.
+func (a *auth) known() bool { return a.kind == tunnel.AuthBasic || a.kind == tunnel.AuthBearer }
 
 // maxShown is the longest credential that can be right: a user, a colon and a
 // secret.

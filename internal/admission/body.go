@@ -50,7 +50,7 @@ var errResponse = errors.New("the answer is larger than this tunnel may send")
 func (g *Gate) Answer(req *http.Request, res *http.Response) error {
 	in := g.rules.Load()
 	if in.policy != nil {
-		g.tell(in, req, res.Header)
+		g.tell(req.Context(), in, res.Header)
 	}
 	delete(res.Header, wire.HeaderResponseLimit) // an agent can't set these
 	delete(res.Header, wire.HeaderAgentTime)

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"net/http"
@@ -97,7 +98,7 @@ func (g *Gate) Update(grant tunnel.Grant) {
 //
 // It blocks only while a credential is looked at that was not seen before.
 func (g *Gate) Enter(req *http.Request) (*http.Request, error) {
-	s := startSpan(req)
+	s := startSpan(req.Context())
 	admitted, err := g.enter(req)
 	s.End(err)
 	return admitted, err
@@ -116,9 +117,8 @@ func (g *Gate) enter(req *http.Request) (*http.Request, error) {
 		}
 		in = now // whom the old rules let in, the new ones need not
 	}
-	if in.Body > 0 && req.ContentLength > in.Body {
-		g.guard.refused.body()
-		return nil, in.errBody
+	if err := g.fits(in, req); err != nil {
+		return nil, err
 	}
 	if err := g.spend(in, req); err != nil {
 		return nil, err
@@ -133,21 +133,35 @@ func (g *Gate) enter(req *http.Request) (*http.Request, error) {
 
 // mayCome says whether this caller may do this at all.
 func (g *Gate) mayCome(in *rules, req *http.Request) (slow bool, err error) {
-	if in.methods != nil && !slices.Contains(in.methods, req.Method) {
-		g.guard.refused.method()
-		return false, in.errMethod
-	}
-	if in.allow != nil || in.deny != nil {
-		addr := callerOf(req).Unmap()
-		if !addr.IsValid() || in.deny.contain(addr) || in.allow != nil && !in.allow.contain(addr) {
-			g.guard.refused.address()
-			return false, errAddress
-		}
-	}
-	if in.auth == nil {
-		return false, nil
+	if err := g.mayAsk(req.Context(), in, req.Method); err != nil || in.auth == nil {
+		return false, err
 	}
 	return g.authenticate(in.auth, req)
+}
+
+// mayAsk says whether this may be done from there, whoever it is.
+func (g *Gate) mayAsk(ctx context.Context, in *rules, method string) error {
+	if in.methods != nil && !slices.Contains(in.methods, method) {
+		g.guard.refused.method()
+		return in.errMethod
+	}
+	if in.allow != nil || in.deny != nil {
+		addr := tunnel.Caller(ctx).Unmap()
+		if !addr.IsValid() || in.deny.contain(addr) || in.allow != nil && !in.allow.contain(addr) {
+			g.guard.refused.address()
+			return errAddress
+		}
+	}
+	return nil
+}
+
+// fits refuses a body that says that it is too large.
+func (g *Gate) fits(in *rules, req *http.Request) error {
+	if in.Body > 0 && req.ContentLength > in.Body {
+		g.guard.refused.body()
+		return in.errBody
+	}
+	return nil
 }
 
 // spend takes the request from the rates, or from none of them.
@@ -157,10 +171,9 @@ func (g *Gate) spend(in *rules, req *http.Request) error {
 	}
 	var key uint64
 	if in.CallerRPS > 0 {
-		key = g.key(callerOf(req), requests)
+		key = g.key(tunnel.Caller(req.Context()), requests)
 		if wait := g.guard.rates.take(key, everyOf(in.CallerRPS), secondsWorth(in.CallerRPS)); wait > 0 {
-			g.guard.refused.callerRate()
-			return g.limited(in, req, in.callerText, wait)
+			return g.overCallerRate(req.Context(), in, wait)
 		}
 	}
 	if in.rate == nil {
@@ -176,19 +189,28 @@ func (g *Gate) spend(in *rules, req *http.Request) error {
 	if key != 0 {
 		g.guard.rates.giveBack(key, everyOf(in.CallerRPS))
 	}
+	return g.overRate(req.Context(), in, wait)
+}
+
+func (g *Gate) overRate(ctx context.Context, in *rules, wait time.Duration) error {
 	g.guard.refused.rate()
-	return g.limited(in, req, in.rateText, wait)
+	return g.limited(ctx, in, in.rateText, wait)
+}
+
+func (g *Gate) overCallerRate(ctx context.Context, in *rules, wait time.Duration) error {
+	g.guard.refused.callerRate()
+	return g.limited(ctx, in, in.callerText, wait)
 }
 
 // longest is what Retry-After says at most: about 30 years, in seconds.
 const longest = 1e9
 
-func (g *Gate) limited(in *rules, req *http.Request, detail string, wait time.Duration) error {
+func (g *Gate) limited(ctx context.Context, in *rules, detail string, wait time.Duration) error {
 	// Whole seconds: it must not be before the t that is told.
 	e := &fault.Error{Code: fault.RateLimited, RetryAfter: time.Duration(math.Ceil(min(wait.Seconds(), longest))) * time.Second, Detail: detail}
 	if in.policy != nil {
 		e.Header = http.Header{}
-		g.tell(in, req, e.Header)
+		g.tell(ctx, in, e.Header)
 	}
 	return e
 }

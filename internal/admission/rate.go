@@ -1,12 +1,15 @@
 package admission
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"strconv"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
 // limiter is full, but for what has been used of the one before it: a change
@@ -22,6 +25,13 @@ func limiter(old *rate.Limiter, l Limits) *rate.Limiter {
 		next.AllowN(now, int(min(max(used, 0), float64(l.burst()))))
 	}
 	return next
+}
+
+// untilNext is how long the tunnel's rate makes the next request wait. It takes
+// nothing.
+func (in *rules) untilNext(now time.Time) time.Duration {
+	missing := 1 - in.rate.TokensAt(now)
+	return time.Duration(min(max(missing/in.RPS, 0), longest) * float64(time.Second))
 }
 
 // The fields of draft-ietf-httpapi-ratelimit-headers (10, and as 11 words it),
@@ -56,7 +66,7 @@ func (l Limits) policy() []string {
 }
 
 // tell adds both fields to h, beside those of the agent's server.
-func (g *Gate) tell(in *rules, req *http.Request, h http.Header) {
+func (g *Gate) tell(ctx context.Context, in *rules, h http.Header) {
 	var text []byte
 	add := func(name string, left int, next float64) {
 		text = listItem(text, name)
@@ -70,7 +80,7 @@ func (g *Gate) tell(in *rules, req *http.Request, h http.Header) {
 	}
 	if in.CallerRPS > 0 {
 		every, burst := everyOf(in.CallerRPS), secondsWorth(in.CallerRPS)
-		left, full := g.guard.rates.left(g.key(callerOf(req), requests), every, burst)
+		left, full := g.guard.rates.left(g.key(tunnel.Caller(ctx), requests), every, burst)
 		add(nameCaller, left, owed(int64(full), every, burst-left).Seconds())
 	}
 	h[headerPolicy] = append(h[headerPolicy], in.policy...)

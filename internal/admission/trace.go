@@ -1,7 +1,7 @@
 package admission
 
 import (
-	"net/http"
+	"context"
 
 	"go.opentelemetry.io/otel/trace"
 
@@ -10,7 +10,7 @@ import (
 
 // startSpan begins to tell of a request at its gate. It allocates nothing unless
 // the request is recorded.
-func startSpan(req *http.Request) traced.Span {
-	_, s := traced.Start(req.Context(), "internal/admission", "admission", trace.SpanKindInternal)
+func startSpan(ctx context.Context) traced.Span {
+	_, s := traced.Start(ctx, "internal/admission", "admission", trace.SpanKindInternal)
 	return s
 }

@@ -22,6 +22,7 @@ import (
 
 type openGate struct{}
 
+func (openGate) Refusal(context.Context, *http.Request) error { return nil }
 func (openGate) Enter(r *http.Request) (*http.Request, error) { return r, nil }
 func (openGate) Answer(*http.Request, *http.Response) error   { return nil }
 func (openGate) Leave()                                       {}

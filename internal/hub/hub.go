@@ -57,12 +57,14 @@ type Link interface {
 	Goodbye(context.Context) error
 }
 
-// Gate decides whether a request may go to a tunnel, and its answer back. Enter
+// Gate decides whether a request may go to a tunnel, and its answer back. Refusal
+// says beforehand what Enter would say, as far as that is known at once; Enter
 // may return a request with another body or header, and may wait as long as the
 // request's context lasts; Answer may change the answer. Each Enter without an
 // error is followed by one Leave when the response is done. Update puts another
 // grant of the same tunnel in force for the requests to come.
 type Gate interface {
+	Refusal(context.Context, *http.Request) error
 	Enter(*http.Request) (*http.Request, error)
 	Answer(*http.Request, *http.Response) error
 	Leave()
@@ -129,9 +131,31 @@ func New(o Options) *Hub {
 
 // Find returns the link that gets new requests of the tunnel, or nil.
 func (h *Hub) Find(id tunnel.ID) http.RoundTripper {
+	if s := h.current(id); s != nil {
+		return s
+	}
+	return nil
+}
+
+// Refusal is what the tunnel's link would refuse the request with if it came now;
+// nil when there is no link, or no refusal that is known at once. The request
+// need not be ready to be sent; ctx is its own.
+func (h *Hub) Refusal(ctx context.Context, id tunnel.ID, req *http.Request) error {
+	s := h.current(id)
+	if s == nil {
+		return nil
+	}
+	err := s.gate.Refusal(ctx, req)
+	if err != nil {
+		s.tally.Refused()
+	}
+	return err
+}
+
+func (h *Hub) current(id tunnel.ID) *Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if e := h.entries[id]; e != nil && e.current != nil {
+	if e := h.entries[id]; e != nil {
 		return e.current
 	}
 	return nil

@@ -103,6 +103,12 @@ func (g *counting) Update(grant tunnel.Grant) {
 	g.now = grant
 }
 
+func (g *counting) Refusal(context.Context, *http.Request) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.refuse
+}
+
 func (g *counting) Enter(req *http.Request) (*http.Request, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

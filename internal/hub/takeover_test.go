@@ -413,6 +413,12 @@ func TestGate(t *testing.T) {
 		if _, err := p.Find(id).RoundTrip(req); code(err) != fault.RateLimited || body.closed != 1 {
 			t.Errorf("got %v, body closed %d times", err, body.closed)
 		}
+		if err := p.Refusal(t.Context(), id, req); code(err) != fault.RateLimited {
+			t.Errorf("beforehand: %v", err)
+		}
+		if err := p.Refusal(t.Context(), "another", req); err != nil {
+			t.Errorf("of a tunnel without a link: %v", err)
+		}
 		p.gate.refuse, p.gate.spoil = nil, fault.New(fault.BadAgentResponse, "")
 		answer := &closing{Reader: strings.NewReader("x")}
 		l.roundTrip = func(*http.Request) (*http.Response, error) {

@@ -116,6 +116,24 @@ func TestTally(t *testing.T) {
 	}
 }
 
+// A request that is refused before it is ready to be sent is counted once, too.
+func TestTallyOfRefusalBeforehand(t *testing.T) {
+	t.Parallel()
+	var got tally
+	run(t, func(o *hub.Options) { o.Tally = func(tunnel.Grant) hub.Tally { return &got } }, func(t *testing.T, p *pod) {
+		p.link("x", newLink("a"))
+		for _, refuse := range []error{nil, fault.New(fault.RateLimited, "")} {
+			p.gate.refuse = refuse
+			if err := p.Refusal(t.Context(), id, request()); code(err) != code(refuse) {
+				t.Errorf("Refusal = %v, want %v", err, refuse)
+			}
+		}
+	})
+	if diff := cmp.Diff(tally{Refusals: 1, Closed: 1}, got); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+}
+
 // A tally is closed when no link came of its session, too, and not made for one
 // that has no room.
 func TestTallyOfNoLink(t *testing.T) {

@@ -37,6 +37,7 @@ type body struct {
 	counter prometheus.Counter // of the bytes of all bodies; nil = none
 	done    atomic.Bool        // read to its end
 	nothing bool               // follows the answer's header
+	kept    bool               // the caller may use the connection again
 
 	mu      sync.Mutex
 	idle    sync.Cond // signalled when a Read has returned
@@ -48,10 +49,12 @@ type body struct {
 }
 
 // lingerUpload is how long a caller may go on sending what nobody will read,
-// lingerSilence how long it may pause meanwhile.
+// lingerSilence how long it may pause meanwhile. Of a body of at most lingerBytes,
+// which is on its way already, that is all of it, and the connection is kept.
 const (
 	lingerUpload  = time.Second
 	lingerSilence = 100 * time.Millisecond
+	lingerBytes   = 64 << 10
 )
 
 func newBody(w http.ResponseWriter, r *http.Request) *body {
@@ -163,16 +166,27 @@ func (b *body) unread() bool { return b != nil && !b.done.Load() }
 
 // closing announces the end of the connection in an answer that comes before
 // the body's end: what is left may never be read, and must not be taken for the
-// next request.
+// next request. A short one is read, behind an answer that says where it ends.
 func (b *body) closing(answer http.Header) {
-	if b.unread() && b.http1 != nil {
-		answer.Set("Connection", "close")
+	if !b.unread() || b.http1 == nil {
+		return
 	}
+	if _, ends := answer["Content-Length"]; ends && b.short() {
+		b.kept = true
+		return
+	}
+	answer.Set("Connection", "close")
+}
+
+// short reports whether the whole body is little, and sent without being asked for.
+func (b *body) short() bool {
+	return b.request.ContentLength > 0 && b.request.ContentLength <= lingerBytes && !expectsContinue(b.request)
 }
 
 // settle goes on taking what nobody will read, for a moment, after the answer is
-// written: the connection is about to close, and with bytes unread that is a
-// reset, which could take the answer from the caller (RFC 9112, section 9.6).
+// written. Behind a short body the next request may come (RFC 9112, section 9.3);
+// otherwise the connection is about to close, and with bytes unread that is a
+// reset, which could take the answer from the caller (section 9.6).
 func (b *body) settle() {
 	if b.unread() && b.http2 != nil && b.request.Context().Err() == nil {
 		if b.nothing {
@@ -189,15 +203,22 @@ func (b *body) settle() {
 		b.drain(b.http2)
 		return
 	}
-	if !b.unread() || b.http1 == nil || b.request.Context().Err() != nil && !b.interrupted() {
+	if !b.unread() || b.http1 == nil || b.request.Context().Err() != nil && !b.interrupted() && !b.kept {
 		return
 	}
 	_ = b.Close()
 	// A later deadline would take the one in the past from a Read.
-	if asked := b.awaitIdle(); asked {
-		b.drain(b.http1)
+	ended := b.awaitIdle() && b.drain(b.http1)
+	switch {
+	case !b.kept:
+		_ = b.http1.SetReadDeadline(time.Unix(1, 0)) // the server would go on reading
+	case ended && !b.interrupted():
+		_ = b.http1.SetReadDeadline(time.Time{})
+	default:
+		// The answer is written. The server would take what is left of the body for
+		// the next request, and that for the request of a caller who is gone.
+		panic(http.ErrAbortHandler)
 	}
-	_ = b.http1.SetReadDeadline(time.Unix(1, 0)) // the server would go on reading
 }
 
 // awaitIdle returns when no Read is under way, which is soon. It reports whether
@@ -211,18 +232,20 @@ func (b *body) awaitIdle() (asked bool) {
 	return b.first == nil
 }
 
-// drain reads on for a moment. On HTTP/2 the stream would otherwise be reset
-// together with the answer, and common clients then look at the reset alone.
-func (b *body) drain(control *http.ResponseController) {
+// drain reads on for a moment, and reports whether the body has ended. On HTTP/2
+// the stream would otherwise be reset together with the answer, and common clients
+// then look at the reset alone.
+func (b *body) drain(control *http.ResponseController) (ended bool) {
 	_ = control.Flush()
 	buffer := gather.Buffers{}.Get()
 	defer gather.Buffers{}.Put(buffer)
 	for end := time.Now().Add(lingerUpload); time.Now().Before(end); {
 		_ = control.SetReadDeadline(time.Now().Add(lingerSilence))
 		if _, err := b.ReadCloser.Read(buffer); err != nil {
-			break
+			return errors.Is(err, io.EOF)
 		}
 	}
+	return false
 }
 
 // answerBody is the agent's answer on its way to the caller.

@@ -1,13 +1,20 @@
 package ingress
 
 import (
+	"bufio"
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
 // A refusal comes while the rest of the request is still being sent on, by a
@@ -85,6 +92,66 @@ func TestHeaderOnlyAnswerBeforeTheEndOfTheUpload(t *testing.T) {
 	}
 }
 
+// An agent that answers before it has the whole body leaves a connection that is
+// good for the next request, or none.
+func TestAnswerBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name string
+		read int // of the body's ten bytes, before the answer
+		kept bool
+	}{{"none is read", 0, true}, {"some is read", 3, true}, {"all that has come is read", 5, true}, {"more is waited for", 6, false}} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(serving(func(req *http.Request) (*http.Response, error) {
+				if req.Method == http.MethodGet {
+					return answerOf(http.Header{}, "next"), nil
+				}
+				read := make(chan struct{})
+				go func() {
+					defer close(read)
+					_, _ = io.ReadFull(req.Body, make([]byte, row.read))
+				}()
+				for !req.Body.(*body).waiting() && row.read > 5 {
+					runtime.Gosched()
+				}
+				if row.read <= 5 {
+					<-read
+				}
+				_ = req.Body.Close()
+				return answerOf(http.Header{"Content-Length": {"5"}}, "early"), nil
+			}, ""))
+			defer server.Close()
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			answers := bufio.NewReader(conn)
+			answer := func() string {
+				res, err := http.ReadResponse(answers, nil)
+				if err != nil {
+					return ""
+				}
+				text, _ := io.ReadAll(res.Body)
+				return fmt.Sprint(res.StatusCode, " ", string(text))
+			}
+			_, _ = io.WriteString(conn, "POST /local_tunnel/s/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n01234")
+			if got := answer(); got != "200 early" {
+				t.Fatalf("got %q", got)
+			}
+			_, _ = io.WriteString(conn, "56789GET /local_tunnel/s/ HTTP/1.1\r\nHost: x\r\n\r\n")
+			want := ""
+			if row.kept {
+				want = "200 next"
+			}
+			if got := answer(); got != want {
+				t.Errorf("the next answer is %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // http2Pair serves h, and returns its URL and a caller of HTTP/2.
 func http2Pair(t *testing.T, h http.Handler) (url string, caller http.RoundTripper) {
 	t.Helper()
@@ -98,4 +165,82 @@ func http2Pair(t *testing.T, h http.Handler) (url string, caller http.RoundTripp
 	transport := &http.Transport{Protocols: protocols}
 	t.Cleanup(transport.CloseIdleConnections)
 	return server.URL, transport
+}
+
+// guarded is a router whose tunnels refuse what they are asked about beforehand.
+type guarded struct{ agent }
+
+func (guarded) Refusal(_ context.Context, _ tunnel.ID, r *http.Request) error {
+	if r.Method == http.MethodGet {
+		return nil
+	}
+	return fault.New(fault.RateLimited, "")
+}
+
+// A refusal does not wait for the request's body. If that is short the connection
+// carries the next request; it never takes a body for one.
+func TestRefusalBeforeTheBody(t *testing.T) {
+	t.Parallel()
+	const next = "GET /local_tunnel/s/next HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, row := range []struct {
+		name  string
+		field string
+		early string // of the body, before the answer
+		late  string // after it
+		kept  bool
+	}{
+		{"short body", "Content-Length: 10", "0123456789", "", true},
+		{"short body, which comes after the answer", "Content-Length: 10", "01234", "56789", true},
+		{"short body that looks like a request", fmt.Sprint("Content-Length: ", len(next)), "", next, true},
+		{"as long as short bodies are", "Content-Length: 65536", strings.Repeat("x", 65536), "", true},
+		{"short body that does not come", "Content-Length: 10", "01234", "", false},
+		{"long body", "Content-Length: 65537", strings.Repeat("x", 65537), "", false},
+		{"body of unknown length", "Transfer-Encoding: chunked", "1\r\nx\r\n0\r\n\r\n", "", false},
+		{"body that waits to be asked for", "Content-Length: 10\r\nExpect: 100-continue", "", "", false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			var asked []string
+			h := serving(nil, "")
+			h.opts.Router = guarded{func(req *http.Request) (*http.Response, error) {
+				asked = append(asked, req.Method+" "+req.URL.Opaque)
+				return answerOf(http.Header{}, "answer"), nil
+			}}
+			server := httptest.NewServer(h)
+			defer server.Close()
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_, _ = io.WriteString(conn, "POST /local_tunnel/s/ HTTP/1.1\r\nHost: x\r\n"+row.field+"\r\n\r\n"+row.early)
+			answers := bufio.NewReader(conn)
+			res, err := http.ReadResponse(answers, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, res.Body)
+			if res.StatusCode != http.StatusTooManyRequests {
+				t.Errorf("got %d", res.StatusCode)
+			}
+			if said := !res.Close; said != row.kept && row.late+row.early != "01234" {
+				t.Errorf("Connection: close is %v, kept %v", res.Close, row.kept)
+			}
+			_, _ = io.WriteString(conn, row.late)
+			if row.kept {
+				_, _ = io.WriteString(conn, next)
+			}
+			res, err = http.ReadResponse(answers, nil)
+			if got := err == nil; got != row.kept {
+				t.Fatalf("a further answer: %v, want %v: %v", got, row.kept, err)
+			}
+			if !row.kept {
+				return
+			}
+			_, _ = io.Copy(io.Discard, res.Body)
+			if res.StatusCode != http.StatusOK || len(asked) != 1 {
+				t.Errorf("the next request: %d; the agent was asked %v", res.StatusCode, asked)
+			}
+		})
+	}
 }

@@ -45,6 +45,10 @@ type Router interface {
 	// with a *fault.Error or the context's cause, and calls WroteRequest of the
 	// request's httptrace when the last byte of the body was handed over.
 	Route(tunnel.ID) http.RoundTripper
+	// Refusal is the *fault.Error that this RoundTrip would fail with, if that is
+	// known at once: what is refused need not be got ready for the agent. ctx is the
+	// request's, with its caller.
+	Refusal(context.Context, tunnel.ID, *http.Request) error
 }
 
 // Options configure a Handler. Resolver, Router and Own are required.
@@ -139,8 +143,8 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	upload.settle() // not after a panic, which cuts the connection
 }
 
-// serve reads like the path of a request: look at it, find its tunnel, find the
-// way, send it on.
+// serve reads like the path of a request: look at it, find its tunnel, ask whether
+// it is refused there, find the way, send it on.
 func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 	id := requestID(r)
 	rw.Header().Set("X-Request-Id", id)
@@ -152,6 +156,7 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 	t, ok := parseTarget(r, h.opts.BaseDomain)
 	if !ok {
 		upload.closing(rw.Header()) // nothing of this pod's own reads one
+		h.hurry(rw, r)
 		if err := checkHost(r.Host); err != nil {
 			fault.Write(rw, r, fault.From(err))
 			return
@@ -198,6 +203,12 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 	}
 	var err error
 	if x.tunnel, err = h.resolve(ctx, r, t); err != nil {
+		h.fail(w, r, x, err)
+		return
+	}
+	x.caller = ClientAddr(r, h.opts.Trusted)
+	ctx = tunnel.WithCaller(ctx, x.caller)
+	if err := h.opts.Router.Refusal(ctx, x.tunnel, r); err != nil {
 		h.fail(w, r, x, err)
 		return
 	}
@@ -272,8 +283,6 @@ func (h *Handler) forward(ctx context.Context, w *response, r *http.Request, x *
 	defer cancel(nil)
 	w.clock = newClock(h.opts.Timeouts, callerConn(r), x.body, cutter(cancel, w, x.body))
 	defer w.clock.stop()
-	x.caller = ClientAddr(r, h.opts.Trusted)
-	ctx = tunnel.WithCaller(ctx, x.caller)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() {
 			w.clock.begun()
@@ -404,7 +413,18 @@ func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
 	header := w.Header()
 	clear(header)
 	header.Set("X-Request-Id", x.id) // fault.Write repeats it in the body
+	if w.clock == nil {
+		h.hurry(w.ResponseWriter, r)
+	}
 	fault.Write(w, r, e)
+}
+
+// hurry bounds how long a short answer waits for a caller on HTTP/2 that gives it
+// no room (RFC 9113, section 6.9): nobody else watches it.
+func (h *Handler) hurry(w http.ResponseWriter, r *http.Request) {
+	if stall := h.opts.Timeouts.CallerStall; stall > 0 && r.ProtoMajor == 2 {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stall))
+	}
 }
 
 // callerConn is the connection whose socket tells how the caller takes its

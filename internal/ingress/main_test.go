@@ -30,8 +30,9 @@ func (k knows) Resolve(_ context.Context, s tunnel.Slug) (tunnel.ID, error) {
 // agent answers every request of every tunnel.
 type agent func(*http.Request) (*http.Response, error)
 
-func (a agent) Route(tunnel.ID) http.RoundTripper                   { return a }
-func (a agent) RoundTrip(req *http.Request) (*http.Response, error) { return a(req) }
+func (a agent) Route(tunnel.ID) http.RoundTripper                     { return a }
+func (agent) Refusal(context.Context, tunnel.ID, *http.Request) error { return nil }
+func (a agent) RoundTrip(req *http.Request) (*http.Response, error)   { return a(req) }
 
 func answerOf(header http.Header, body string) *http.Response {
 	return &http.Response{

@@ -108,6 +108,7 @@ func (c *cluster) Moved(_ context.Context, claim tunnel.Claim, same bool) error 
 // open is a gate that lets everything in.
 type open struct{}
 
+func (open) Refusal(context.Context, *http.Request) error { return nil }
 func (open) Enter(r *http.Request) (*http.Request, error) { return r, nil }
 func (open) Answer(*http.Request, *http.Response) error   { return nil }
 func (open) Leave()                                       {}

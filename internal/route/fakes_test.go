@@ -44,6 +44,8 @@ func (h fakeHub) Find(tunnel.ID) http.RoundTripper {
 
 func (h fakeHub) Opening(tunnel.ID) bool { return h.opening }
 
+func (h fakeHub) Refusal(context.Context, tunnel.ID, *http.Request) error { return nil }
+
 func (h fakeHub) Look(tunnel.ID) (http.RoundTripper, bool, <-chan struct{}) {
 	if h.look == nil {
 		return nil, false, nil

