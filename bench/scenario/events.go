@@ -52,5 +52,5 @@ func events(ctx context.Context, e *Env) ([]report.Row, error) {
 		Note: fmt.Sprintf("median without anything in between %.3f ms; added to p99: %.3f ms, reference %.3f ms",
 			milliseconds(direct.Quantile(0.5)), added(&ours, 0.99), added(&reference, 0.99)),
 	}
-	return []report.Row{row}, e.profile(ctx, "events", r.edge, r.h2dynamic, own)
+	return []report.Row{row}, e.profile(ctx, "events", profiled{"edge": r.edge, "agent": r.h2dynamic}, own)
 }

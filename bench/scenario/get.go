@@ -38,7 +38,7 @@ func get(ctx context.Context, e *Env, name, path string, conns int) ([]report.Ro
 		Scenario: name, Measure: edgeAndAgent, Unit: perRequest, Against: twoHops, MaxRatio: 2.5,
 	}, reference, ours, time.Microsecond)
 	row.Note = fmt.Sprintf("%.0f requests/s, reference %.0f", pace(ours), pace(reference))
-	return []report.Row{row}, e.profile(ctx, name, r.edge, r.h2, own)
+	return []report.Row{row}, e.profile(ctx, name, profiled{"edge": r.edge, "agent": r.h2}, own)
 }
 
 // wrk is a turn of one side: a moment to warm up, then what is counted.

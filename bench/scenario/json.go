@@ -29,5 +29,5 @@ func jsonAgent(ctx context.Context, e *Env) ([]report.Row, error) {
 		Scenario: "json", Measure: "CPU, edge alone", Unit: perRequest, Against: "bindu.h2", MaxRatio: 1.5,
 	}, streaming, ours, time.Microsecond)
 	row.Note = fmt.Sprintf("%.0f requests/s, streaming %.0f", pace(ours), pace(streaming))
-	return []report.Row{row}, e.profile(ctx, "json", r.edge, r.json, own)
+	return []report.Row{row}, e.profile(ctx, "json", profiled{"edge": r.edge, "agent": r.json}, own)
 }

@@ -38,7 +38,7 @@ func latency(ctx context.Context, e *Env) ([]report.Row, error) {
 			Reference: milliseconds(reference.Quantile(p.q)), Ours: milliseconds(ours.Quantile(p.q)),
 		})
 	}
-	return rows, e.profile(ctx, "latency", r.edge, r.h2, own)
+	return rows, e.profile(ctx, "latency", profiled{"edge": r.edge, "agent": r.h2}, own)
 }
 
 // open is a turn of the open loop on 64 connections.

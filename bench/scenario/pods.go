@@ -39,11 +39,11 @@ func pods(ctx context.Context, e *Env) ([]report.Row, error) {
 		}
 		var pod [2]*stage.Edge
 		for i := range pod {
-			if pod[i], err = e.opts.Stage.Edge(ctx, false, env...); err != nil {
+			if pod[i], err = e.opts.Stage.Edge(ctx, e.opts.Profiles != "", env...); err != nil {
 				return nil, err
 			}
 		}
-		agent, err := e.opts.Stage.Agent(ctx, pod[0], static, "h2", false)
+		agent, err := e.opts.Stage.Agent(ctx, pod[0], static, "h2", e.opts.Profiles != "")
 		if err != nil {
 			return nil, err
 		}
@@ -69,11 +69,12 @@ func acrossPods(ctx context.Context, e *Env, pod [2]*stage.Edge, agent *stage.Ag
 		})
 	}
 	var here, there, downHere, downThere []sample
+	getAcross, downAcross := e.wrk(across+path, path, conns, pids, &there), down(across, &downThere)
 	err := e.rounds(ctx,
 		side{relay + ", same pod", e.wrk(same+path, path, conns, pids, &here)},
-		side{relay + ", across pods", e.wrk(across+path, path, conns, pids, &there)},
+		side{relay + ", across pods", getAcross},
 		side{relay + ", same pod, down", down(same, &downHere)},
-		side{relay + ", across pods, down", down(across, &downThere)})
+		side{relay + ", across pods, down", downAcross})
 	if err != nil {
 		return nil, err
 	}
@@ -83,5 +84,9 @@ func acrossPods(ctx context.Context, e *Env, pod [2]*stage.Edge, agent *stage.Ag
 	row.Note = fmt.Sprintf("%.0f requests/s, same pod %.0f", pace(there), pace(here))
 	bulkAcross := bulkRow("download by "+relay, downHere, downThere)
 	bulkAcross.Scenario, bulkAcross.Against, bulkAcross.MaxRatio = "pods", "same pod", downloads
-	return []report.Row{row, bulkAcross}, nil
+	of := profiled{"owner": pod[0], "door": pod[1], "agent": agent}
+	if err := e.profile(ctx, "pods-"+relay+"-get", of, getAcross); err != nil {
+		return nil, err
+	}
+	return []report.Row{row, bulkAcross}, e.profile(ctx, "pods-"+relay+"-download", of, downAcross)
 }

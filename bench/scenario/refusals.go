@@ -107,7 +107,7 @@ func refusals(ctx context.Context, e *Env) ([]report.Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(rows, beside), e.profile(ctx, "refusals", edge, open, sides[1].turn)
+	return append(rows, beside), e.profile(ctx, "refusals", profiled{"edge": edge, "agent": open}, sides[1].turn)
 }
 
 // turn makes the calls and notes what they cost.

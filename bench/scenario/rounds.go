@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/bench/report"
-	"github.com/getbindu/bindu-edge/bench/stage"
 	"github.com/getbindu/bindu-edge/bench/usage"
 
 	"golang.org/x/sync/errgroup"
@@ -100,9 +99,12 @@ type profiler interface {
 	Profile(ctx context.Context, file string, span time.Duration) error
 }
 
+// profiled are processes by what they are, as their files are named.
+type profiled map[string]profiler
+
 // profile does ours' turn again and again, beyond what is measured, and writes
-// the CPU profiles of edge and agent over that time, if profiles are asked for.
-func (e *Env) profile(ctx context.Context, scenario string, edge *stage.Edge, agent *stage.Agent, turn func(context.Context) error) error {
+// the CPU profiles of the processes over that time, if profiles are asked for.
+func (e *Env) profile(ctx context.Context, scenario string, of profiled, turn func(context.Context) error) error {
 	if e.opts.Profiles == "" {
 		return nil
 	}
@@ -110,8 +112,8 @@ func (e *Env) profile(ctx context.Context, scenario string, edge *stage.Edge, ag
 		return err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	done := make(chan struct{}, 2)
-	for name, p := range map[string]profiler{"edge": edge, "agent": agent} {
+	done := make(chan struct{}, len(of))
+	for name, p := range of {
 		file := filepath.Join(e.opts.Profiles, scenario+"-"+name+".pprof")
 		e.opts.Progress("  profile: %s", file)
 		group.Go(func() error {

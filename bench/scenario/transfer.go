@@ -50,10 +50,10 @@ func transfer(ctx context.Context, e *Env) ([]report.Row, error) {
 		bulkRow("download, "+edgeAndAgent, referenceDown, ourDown),
 		bulkRow("upload, "+edgeAndAgent, referenceUp, ourUp),
 	}
-	if err := e.profile(ctx, "download", r.edge, r.h2, ownDown); err != nil {
+	if err := e.profile(ctx, "download", profiled{"edge": r.edge, "agent": r.h2}, ownDown); err != nil {
 		return nil, err
 	}
-	return rows, e.profile(ctx, "upload", r.edge, r.h2dynamic, ownUp)
+	return rows, e.profile(ctx, "upload", profiled{"edge": r.edge, "agent": r.h2dynamic}, ownUp)
 }
 
 // gigabyte is 10⁹ bytes.

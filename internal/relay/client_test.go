@@ -86,7 +86,7 @@ func TestAHangingAttemptEnds(t *testing.T) {
 		{"before TLS", func(ctx context.Context, _ net.Conn) { <-ctx.Done() }},
 		{"before the proof", func(ctx context.Context, far net.Conn) {
 			config, _ := secret(t, theirs).config()
-			_, _ = io.Copy(io.Discard, newPeerConn(tlsServer(far, config), far, door))
+			_, _ = io.Copy(io.Discard, newPeerConn(tlsServer(far, config), newRecordConn(far), door))
 			<-ctx.Done()
 		}},
 		{"before HTTP/2", func(ctx context.Context, far net.Conn) {

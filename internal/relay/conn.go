@@ -13,8 +13,8 @@ import (
 // peerConn is a connection whose far end has proved to be a pod. It is an
 // h2.Carrier.
 type peerConn struct {
-	net.Conn          // TLS
-	raw      net.Conn // what carries it
+	net.Conn             // TLS
+	raw      *recordConn // what carries it
 	pod      tunnel.PodID
 	out      *coalesce.Writer
 
@@ -27,9 +27,9 @@ type peerConn struct {
 // one: every request between two pods waits behind them.
 const unsent = 128 << 10
 
-func newPeerConn(conn, raw net.Conn, pod tunnel.PodID) *peerConn {
+func newPeerConn(conn net.Conn, raw *recordConn, pod tunnel.PodID) *peerConn {
 	c := &peerConn{Conn: conn, raw: raw, pod: pod, done: make(chan struct{})}
-	socket.LimitUnsent(raw, unsent)
+	socket.LimitUnsent(raw.Conn, unsent)
 	c.out = coalesce.New(c.send, func() { _ = raw.Close() })
 	return c
 }
@@ -59,7 +59,11 @@ func (c *peerConn) Read(p []byte) (int, error) {
 func (c *peerConn) Write(p []byte) (int, error) { return c.out.Write(p) }
 
 func (c *peerConn) send(batch []byte) error {
+	c.raw.hold()
 	_, err := c.Conn.Write(batch)
+	if failed := c.raw.release(); err == nil {
+		err = failed
+	}
 	if err != nil {
 		c.end(err)
 	}

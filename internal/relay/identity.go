@@ -117,7 +117,8 @@ func (i *Identity) dial(ctx context.Context, raw net.Conn, self, peer tunnel.Pod
 		_ = raw.Close()
 		return nil, err
 	}
-	conn := tls.Client(raw, config)
+	under := newRecordConn(raw)
+	conn := tls.Client(under, config)
 	err = guard(ctx, raw, func() error {
 		if err := conn.HandshakeContext(ctx); err != nil {
 			return fmt.Errorf("tls: %w", err)
@@ -153,7 +154,7 @@ func (i *Identity) dial(ctx context.Context, raw net.Conn, self, peer tunnel.Pod
 	if err != nil {
 		return nil, err
 	}
-	return newPeerConn(conn, raw, peer), nil
+	return newPeerConn(conn, under, peer), nil
 }
 
 // accept lets the dialler on raw prove itself, and proves this pod to it. raw is
@@ -164,7 +165,8 @@ func (i *Identity) accept(ctx context.Context, raw net.Conn, self tunnel.PodID) 
 		_ = raw.Close()
 		return nil, err
 	}
-	conn := tls.Server(raw, config)
+	under := newRecordConn(raw)
+	conn := tls.Server(under, config)
 	var peer tunnel.PodID
 	err = guard(ctx, raw, func() error {
 		if err := conn.HandshakeContext(ctx); err != nil {
@@ -207,7 +209,7 @@ func (i *Identity) accept(ctx context.Context, raw net.Conn, self tunnel.PodID) 
 	if err != nil {
 		return nil, err
 	}
-	return newPeerConn(conn, raw, peer), nil
+	return newPeerConn(conn, under, peer), nil
 }
 
 // guard runs a handshake on raw, which ends with ctx, and closes raw if it fails.
