@@ -225,9 +225,10 @@ func (e *Edge) wire(o Options) error {
 			UpgradeIdle: cfg.UpgradeIdle, CallerStall: cfg.CallerStall, KeepAlive: cfg.SSEKeepalive,
 		},
 		Tracer: e.tracing.Tracer(span.Scope("internal/ingress")), Strangers: e.tracing.Strangers(span.Scope("internal/ingress")),
-		Metrics: e.metrics, LogSample: &cfg.AccessLogSample, SlowAfter: cfg.SlowRequest, ServerTiming: cfg.ServerTiming,
+		Metrics: e.metrics, Refusals: e.refusals.by, LogSample: &cfg.AccessLogSample, SlowAfter: cfg.SlowRequest, ServerTiming: cfg.ServerTiming,
 	})
 
+	e.tracing.Register(e.metrics)
 	registerProcess(e.metrics, o.Version)
 	return nil
 }

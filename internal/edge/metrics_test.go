@@ -122,7 +122,7 @@ func TestMetricsOfAPod(t *testing.T) {
 		t.Errorf("lint: %v, %v", problems, err)
 	}
 	want := strings.Fields(`address auth body caller_rate checks connections connects ephemeral ephemeral_address failed_auth
-		guesses inflight memory method misses rate response tunnels waiting`)
+		fields guesses inflight memory method misses rate response tunnels waiting`)
 	var got []string
 	for series := range maps.Keys(metrictest.Values(t, e.metrics)) {
 		if limit, ok := strings.CutPrefix(series, `bindu_edge_refusals_total{limit="`); ok {

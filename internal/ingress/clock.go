@@ -265,3 +265,11 @@ func (w *response) unblock() {
 		_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))
 	}
 }
+
+// hurry bounds how long a short answer waits for a caller on HTTP/2 that gives it
+// no room (RFC 9113, section 6.9): nobody else watches it.
+func (h *Handler) hurry(w http.ResponseWriter, r *http.Request) {
+	if stall := h.opts.Timeouts.CallerStall; stall > 0 && r.ProtoMajor == 2 {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stall))
+	}
+}

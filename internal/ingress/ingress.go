@@ -71,6 +71,9 @@ type Options struct {
 	Timeouts   Timeouts
 
 	Metrics prometheus.Registerer // nil = not registered
+	// Refusals is asked once for each limit, by name, and returns what counts a
+	// refusal by it; nil = nobody counts.
+	Refusals func(limit string) (refused func())
 	// Tracer makes the spans of requests whose traceparent is believed or that bring
 	// none, Strangers those of the others. Both or neither; nil = no spans.
 	Tracer, Strangers trace.Tracer
@@ -95,6 +98,8 @@ type Handler struct {
 	draining atomic.Bool
 	inFlight inFlight
 	metrics  *metrics
+
+	overFields, wrongMethod func() // count refusals
 }
 
 // New makes a Handler.
@@ -107,6 +112,10 @@ func New(o Options) *Handler {
 		h.methods[m] = true
 	}
 	h.metrics = newMetrics(o.Metrics, &h.inFlight)
+	h.overFields, h.wrongMethod = func() {}, func() {}
+	if o.Refusals != nil {
+		h.overFields, h.wrongMethod = o.Refusals("fields"), o.Refusals("method")
+	}
 	return h
 }
 
@@ -218,9 +227,11 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 // look refuses what needs no knowledge of the tunnel.
 func (h *Handler) look(r *http.Request, x *exchange) error {
 	if err := countFields(r.Header); err != nil {
+		h.overFields()
 		return err
 	}
 	if !h.methods[r.Method] {
+		h.wrongMethod()
 		return &fault.Error{
 			Code: fault.MethodNotAllowed, Detail: "This edge lets in " + h.allow + ".",
 			Header: http.Header{"Allow": {h.allow}},
@@ -283,6 +294,7 @@ func (h *Handler) forward(ctx context.Context, w *response, r *http.Request, x *
 	defer cancel(nil)
 	w.clock = newClock(h.opts.Timeouts, callerConn(r), x.body, cutter(cancel, w, x.body))
 	defer w.clock.stop()
+	w.fit = func(early http.Header) { h.fit(early, x) }
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders: func() {
 			w.clock.begun()
@@ -359,10 +371,9 @@ func (h *Handler) answer(w *response, r *http.Request, res *http.Response, x *ex
 	limit := responseLimit(res.Header)
 	x.timing.tell(res.Header, x.body)
 	wire.StripPrefix(res.Header)
-	dropSetSession(res.Header)
 	dropForbiddenTrailers(res.Trailer)
 	res.Header.Del("X-Request-Id") // ours is set
-	h.locate(res.Header, x)
+	h.fit(res.Header, x)
 	if len(res.Trailer) > 0 && r.ProtoMajor == 1 {
 		// Over HTTP/1.1 only a chunked body has trailers (RFC 9112, section 7.1.2).
 		res.Header.Del("Content-Length")
@@ -417,14 +428,6 @@ func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
 		h.hurry(w.ResponseWriter, r)
 	}
 	fault.Write(w, r, e)
-}
-
-// hurry bounds how long a short answer waits for a caller on HTTP/2 that gives it
-// no room (RFC 9113, section 6.9): nobody else watches it.
-func (h *Handler) hurry(w http.ResponseWriter, r *http.Request) {
-	if stall := h.opts.Timeouts.CallerStall; stall > 0 && r.ProtoMajor == 2 {
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stall))
-	}
 }
 
 // callerConn is the connection whose socket tells how the caller takes its

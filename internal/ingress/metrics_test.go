@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/test/metrictest"
 )
 
 // observed is a handler of which everything is seen that it tells.
@@ -340,4 +342,34 @@ func count(m *metrics) {
 	m.took(2*time.Millisecond, time.Millisecond, true, false)
 	m.bytesIn.Add(100)
 	m.bytesOut.Add(1000)
+}
+
+// What the door refuses by a limit of its own is counted under its name.
+func TestRefusalsAreCounted(t *testing.T) {
+	t.Parallel()
+	many := http.Header{}
+	for range maxFields + 1 {
+		many.Add("X-Many", "1")
+	}
+	for _, row := range []struct {
+		name   string
+		method string
+		header http.Header
+		want   map[string]float64
+	}{
+		{"nothing", http.MethodGet, nil, nil},
+		{"method", http.MethodTrace, nil, map[string]float64{"method": 1}},
+		{"fields", http.MethodGet, many, map[string]float64{"fields": 1}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			registry := prometheus.NewRegistry()
+			o := serving(withStatus(http.StatusOK, nil), "").opts
+			o.Refusals = metrictest.Refusals(registry)
+			h := New(o)
+			r := httptest.NewRequest(row.method, "/local_tunnel/s/", nil)
+			maps.Copy(r.Header, row.header)
+			metrictest.Want(t, registry, metrictest.Refused(row.want), func() { h.ServeHTTP(httptest.NewRecorder(), r) })
+		})
+	}
 }

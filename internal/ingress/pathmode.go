@@ -6,6 +6,13 @@ import (
 	"strings"
 )
 
+// fit makes a header from the agent, of its answer or of one before it, say only
+// what it may.
+func (h *Handler) fit(header http.Header, x *exchange) {
+	dropSetSession(header)
+	h.locate(header, x)
+}
+
 // locate makes an answer fit the place where the caller sees the agent: under
 // a prefix in path mode, under its own host otherwise.
 func (h *Handler) locate(header http.Header, x *exchange) {

@@ -2,6 +2,9 @@ package ingress
 
 import (
 	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -107,5 +110,36 @@ func TestCoversDomain(t *testing.T) {
 				t.Errorf("coversDomain(%q, %q) = %v", row.input, row.domain, got)
 			}
 		})
+	}
+}
+
+// An answer before the answer (RFC 8297) is made fit as the answer is.
+func TestEarlyHintsAreMadeFit(t *testing.T) {
+	t.Parallel()
+	const p = "/local_tunnel/s"
+	server := httptest.NewServer(serving(func(req *http.Request) (*http.Response, error) {
+		err := httptrace.ContextClientTrace(req.Context()).Got1xxResponse(http.StatusEarlyHints, textproto.MIMEHeader{
+			"Link": {"</x.css>; rel=preload"}, "Set-Cookie": {"a=1; Path=/a; Domain=example.com", "__Host-bindu_session=x"}, "Alt-Svc": {`h3=":443"`},
+		})
+		return answerOf(http.Header{}, "answer"), err
+	}, ""))
+	defer server.Close()
+	var got http.Header
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
+		got = http.Header(header)
+		return nil
+	}})
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+p+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := server.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	want := http.Header{"Link": {"</x.css>; rel=preload"}, "Set-Cookie": {"a=1; Path=" + p + "/a"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the caller gets before the answer (-want +got):\n%s", diff)
 	}
 }

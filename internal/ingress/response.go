@@ -19,8 +19,9 @@ import (
 type response struct {
 	http.ResponseWriter
 	clock   *clock
-	upload  *body    // nil = none
-	metrics *metrics // nil = none
+	upload  *body             // nil = none
+	metrics *metrics          // nil = none
+	fit     func(http.Header) // makes the header of an answer before the answer fit
 
 	header  http.Header // of the final answer, until it is written; nil = empty
 	interim interim.Answers
@@ -75,7 +76,7 @@ func (w *response) Header() http.Header {
 func (w *response) WriteHeader(status int) {
 	if status < 200 && status != http.StatusSwitchingProtocols {
 		if status != http.StatusContinue { // see goAhead
-			dropSetSession(w.header)
+			w.fit(w.header)
 			w.interim.Pass(&w.early, status, w.header)
 		}
 		return

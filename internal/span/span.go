@@ -81,9 +81,14 @@ func (s Span) End(err error) {
 	s.of.End()
 }
 
-// Fail says that the step failed, and by what word. That a limit, a rule or the
-// caller's own doing ended a request is no failure of ours: such a span keeps the
-// status "unset".
+// Fail says that the step failed, and by what word. Its status becomes "error" if
+// it counts as a failure of the edge or the agent, and stays "unset" otherwise.
+//
+// It counts from 500 on, as OpenTelemetry's conventions for HTTP servers have it,
+// also where a limit said so (concurrency_limited, edge_overloaded): the caller did
+// nothing wrong and was not served. What is answered with 4xx, or was ended by the
+// caller, does not count, in spans of kind client either: the conventions let those
+// who know more decide, and here a 4xx is passed on to whoever it is meant for.
 func (s Span) Fail(kind string, ours bool) {
 	if s.of == nil {
 		return
@@ -95,7 +100,7 @@ func (s Span) Fail(kind string, ours bool) {
 }
 
 // ErrorType is the error.type of err: a fault's code, or how a context ended. It
-// says whether that counts as a failure of ours.
+// says whether that counts as a failure of ours, see Fail.
 func ErrorType(err error) (kind string, ours bool) {
 	e, coded := errors.AsType[*fault.Error](err)
 	switch {

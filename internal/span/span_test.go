@@ -93,6 +93,9 @@ func TestErrorType(t *testing.T) {
 		ours  bool
 	}{
 		{"a limit", fault.New(fault.RateLimited, ""), "rate_limited", false},
+		{"a rule", fault.New(fault.Forbidden, ""), "forbidden", false},
+		{"a limit that is answered with 503", fault.New(fault.ConcurrencyLimited, ""), "concurrency_limited", true},
+		{"another", fmt.Errorf("door: %w", fault.New(fault.EdgeOverloaded, "")), "edge_overloaded", true},
 		{"a limit with a status of 5xx", &fault.Error{Code: fault.RateLimited, Status: 503}, "rate_limited", true},
 		{"a link that was lost", fmt.Errorf("hop: %w", fault.New(fault.LinkLost, "")), "link_lost", true},
 		{"a fault by a deadline", fault.Wrap(fault.FirstByteTimeout, "", context.DeadlineExceeded), "first_byte_timeout", true},
@@ -156,6 +159,7 @@ func TestCarry(t *testing.T) {
 		{name: "no body at all", res: &http.Response{StatusCode: 204}, want: spantest.Span{Status: 204}},
 		{name: "a fault", err: fault.New(fault.LinkLost, ""), want: spantest.Span{Error: "link_lost", Failed: true}},
 		{name: "a refusal", err: fault.New(fault.RateLimited, ""), want: spantest.Span{Error: "rate_limited"}},
+		{name: "a refusal with 503", err: fault.New(fault.ConcurrencyLimited, ""), want: spantest.Span{Error: "concurrency_limited", Failed: true}},
 		{name: "the caller is gone", err: fault.New(fault.LinkLost, ""), gone: true, want: spantest.Span{Error: "canceled"}},
 		{name: "broken off", res: &http.Response{StatusCode: 200, Body: breaking(fault.New(fault.LinkLost, ""))}, use: readAndClose,
 			want: spantest.Span{Status: 200, Error: "link_lost", Failed: true}},

@@ -28,8 +28,9 @@ type TracingOptions struct {
 // Tracing makes tracers and sends what they record. A nil *Tracing is off: all of
 // its methods may be called, and the tracers that it gives are nil.
 type Tracing struct {
-	processor sdktrace.SpanProcessor
-	cut       context.CancelFunc // of an export that runs
+	queue  *queue
+	failed loss               // in exports
+	cut    context.CancelFunc // of an export that runs
 
 	own, strangers, peers *sdktrace.TracerProvider
 }
@@ -61,20 +62,21 @@ func NewTracing(ctx context.Context, o TracingOptions) (*Tracing, error) {
 	if err != nil {
 		return nil, err
 	}
-	return assemble(to, who, s.sampler, o.Logger), nil
+	return assemble(to, who, s, o.Logger), nil
 }
 
 // assemble starts the goroutine that exports.
-func assemble(to sdktrace.SpanExporter, who *resource.Resource, sampler sampling, log *slog.Logger) *Tracing {
+func assemble(to sdktrace.SpanExporter, who *resource.Resource, s tracingSettings, log *slog.Logger) *Tracing {
 	stop, cut := context.WithCancel(context.Background())
-	t := &Tracing{cut: cut}
-	// Its queue is bounded (OTEL_BSP_MAX_QUEUE_SIZE), and what does not fit is
-	// dropped: a request never waits for it.
-	t.processor = sdktrace.NewBatchSpanProcessor(&exporter{SpanExporter: to, stop: stop, log: log})
+	t := &Tracing{cut: cut, queue: &queue{size: int64(s.queue)}}
+	// What does not fit into the queue is dropped: a request never waits for it.
+	t.queue.SpanProcessor = sdktrace.NewBatchSpanProcessor(
+		&exporter{SpanExporter: to, stop: stop, log: log, queue: t.queue, failed: &t.failed}, sdktrace.WithMaxQueueSize(s.queue),
+	)
 	provider := func(sampler sdktrace.Sampler) *sdktrace.TracerProvider {
-		return sdktrace.NewTracerProvider(sdktrace.WithResource(who), sdktrace.WithSpanProcessor(t.processor), sdktrace.WithSampler(sampler))
+		return sdktrace.NewTracerProvider(sdktrace.WithResource(who), sdktrace.WithSpanProcessor(t.queue), sdktrace.WithSampler(sampler))
 	}
-	t.own, t.strangers, t.peers = provider(sampler.own()), provider(sampler.strangers()), provider(sampler.peers())
+	t.own, t.strangers, t.peers = provider(s.sampler.own()), provider(s.sampler.strangers()), provider(s.sampler.peers())
 	return t
 }
 
@@ -157,6 +159,6 @@ func (t *Tracing) Shutdown(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
-	_ = t.processor.Shutdown(ctx) // the exporter has told what failed
+	_ = t.queue.Shutdown(ctx) // the exporter has told what failed
 	t.cut()
 }

@@ -35,6 +35,7 @@ type tracingSettings struct {
 	grpc     bool
 	plain    bool // the collector is the one on this machine, which has no certificate
 	sampler  sampling
+	queue    int // spans that may wait for the collector
 }
 
 func variable(name string) string { return strings.TrimSpace(os.Getenv(name)) }
@@ -87,6 +88,10 @@ func readTracing(kind string) (tracingSettings, error) {
 				return s, &VariableError{name, err.Error()}
 			}
 		}
+	}
+	s.queue = sdktrace.DefaultMaxQueueSize
+	if n, err := strconv.Atoi(variable("OTEL_BSP_MAX_QUEUE_SIZE")); err == nil { // else it is not set
+		s.queue = n
 	}
 	if kind != exporterOTLP {
 		return s, nil

@@ -2,23 +2,22 @@ package telemetry
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"sync"
+	"strings"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// exporter tells of exports that failed, once a minute, and lets none go on after
-// the end of the process has waited for it long enough.
+// exporter tells of spans that were lost, once a minute, and lets no export go on
+// after the end of the process has waited for it long enough.
 type exporter struct {
 	sdktrace.SpanExporter
-	stop context.Context //nolint:containedctx // what ends it, beside its own
-	log  *slog.Logger
-
-	mu    sync.Mutex
-	told  time.Time
-	spans int // lost since then
+	stop   context.Context //nolint:containedctx // what ends it, beside its own
+	log    *slog.Logger
+	queue  *queue
+	failed *loss
 }
 
 const (
@@ -29,26 +28,34 @@ const (
 // ExportSpans is called by one goroutine at a time. Its failure goes no further:
 // the library would tell each of them to the whole process.
 func (e *exporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	e.queue.waiting.Add(-int64(len(spans)))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(e.stop, cancel)()
 	if err := e.SpanExporter.ExportSpans(ctx, spans); err != nil {
-		e.failed(err, len(spans))
+		e.failed.total.Add(refused(err, len(spans)))
+		if lost := e.failed.due(); lost > 0 {
+			text := err.Error()
+			e.log.Warn("traces were not taken by the collector", "spans_lost", lost, "error", text[:min(len(text), maxTold)])
+		}
+	}
+	if lost := e.queue.full.due(); lost > 0 {
+		e.log.Warn("traces were dropped: spans end faster than the collector takes them", "spans_lost", lost, "queue_size", e.queue.size)
 	}
 	return nil
 }
 
-func (e *exporter) failed(err error, spans int) {
-	e.mu.Lock()
-	e.spans += spans
-	lost, now := e.spans, time.Now()
-	due := e.told.IsZero() || now.Sub(e.told) >= tellEvery
-	if due {
-		e.told, e.spans = now, 0
+// refused is how many of the spans err is about: all, unless the collector took
+// the others (OTLP's partial success), of which the library keeps only the text.
+func refused(err error, spans int) uint64 {
+	all, rejected := uint64(spans), uint64(0) //nolint:gosec // a length
+	_, partial, found := strings.Cut(err.Error(), "OTLP partial success: ")
+	open := strings.LastIndexByte(partial, '(') // the words before are the collector's
+	if !found || open < 0 {
+		return all
 	}
-	e.mu.Unlock()
-	if due {
-		text := err.Error()
-		e.log.Warn("traces were not taken by the collector", "spans_lost", lost, "error", text[:min(len(text), maxTold)])
+	if _, err := fmt.Sscanf(partial[open:], "(%d spans rejected)", &rejected); err != nil || rejected > all {
+		return all
 	}
+	return rejected
 }

@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/getbindu/bindu-edge/internal/telemetry"
+	"github.com/getbindu/bindu-edge/test/metrictest"
 )
 
 // export is what a collector was sent.
@@ -44,7 +46,7 @@ func exported(key string, req *collector.ExportTraceServiceRequest) export {
 	return e
 }
 
-func overHTTP(t *testing.T, got chan<- export) (url string) {
+func overHTTP(t *testing.T, got chan<- export, rejects int64) (url string) {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -56,6 +58,12 @@ func overHTTP(t *testing.T, got chan<- export) (url string) {
 			t.Errorf("%s with %q: %v", r.URL.Path, r.Header.Get("Content-Type"), err)
 		}
 		got <- exported(r.Header.Get("X-Key"), req)
+		text, err := proto.Marshal(took(rejects))
+		if err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "application/x-protobuf")
+		_, _ = w.Write(text)
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
@@ -63,7 +71,8 @@ func overHTTP(t *testing.T, got chan<- export) (url string) {
 
 type grpcCollector struct {
 	collector.UnimplementedTraceServiceServer
-	got chan<- export
+	got     chan<- export
+	rejects int64 // spans of each batch
 }
 
 func (c grpcCollector) Export(ctx context.Context, req *collector.ExportTraceServiceRequest) (*collector.ExportTraceServiceResponse, error) {
@@ -72,17 +81,25 @@ func (c grpcCollector) Export(ctx context.Context, req *collector.ExportTraceSer
 		key = in.Get("x-key")[0]
 	}
 	c.got <- exported(key, req)
-	return &collector.ExportTraceServiceResponse{}, nil
+	return took(c.rejects), nil
 }
 
-func overGRPC(t *testing.T, got chan<- export) (url string) {
+// took is the answer of a collector that rejects so many spans of a batch.
+func took(rejects int64) *collector.ExportTraceServiceResponse {
+	if rejects == 0 {
+		return &collector.ExportTraceServiceResponse{}
+	}
+	return &collector.ExportTraceServiceResponse{PartialSuccess: &collector.ExportTracePartialSuccess{RejectedSpans: rejects, ErrorMessage: "too long"}}
+}
+
+func overGRPC(t *testing.T, got chan<- export, rejects int64) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := grpc.NewServer()
-	collector.RegisterTraceServiceServer(s, grpcCollector{got: got})
+	collector.RegisterTraceServiceServer(s, grpcCollector{got: got, rejects: rejects})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -98,7 +115,7 @@ func TestSpansReachTheCollector(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		input   []string
-		collect func(*testing.T, chan<- export) string
+		collect func(*testing.T, chan<- export, int64) string
 		want    map[string]string
 	}{
 		{"by default", nil, overHTTP, map[string]string{"service.name": "bindu-edge", "service.version": "v1", "service.instance.id": "pod-1"}},
@@ -111,7 +128,7 @@ func TestSpansReachTheCollector(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := make(chan export, 1)
-			url := row.collect(t, got)
+			url := row.collect(t, got, 0)
 			environment(t, append(row.input, "OTEL_EXPORTER_OTLP_ENDPOINT="+url, "OTEL_EXPORTER_OTLP_HEADERS=x-key=a%20b", "OTEL_BSP_SCHEDULE_DELAY=1")...)
 			tracing := started(t, telemetry.TracingOptions{Service: "bindu-edge", Version: "v1", Instance: "pod-1"})
 			_, span := tracing.Tracer("x").Start(t.Context(), "told")
@@ -119,6 +136,31 @@ func TestSpansReachTheCollector(t *testing.T) {
 			if diff := cmp.Diff(export{"a b", "told", row.want}, <-got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
+		})
+	}
+}
+
+// A collector that rejects some of the spans says how many, and so do we: by either
+// protocol, in words that are the library's.
+func TestSpansThatTheCollectorRejects(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		input   string
+		collect func(*testing.T, chan<- export, int64) string
+	}{{"http", "http/protobuf", overHTTP}, {"grpc", "grpc", overGRPC}} {
+		t.Run(row.name, func(t *testing.T) {
+			got := make(chan export, 1)
+			environment(t, "OTEL_EXPORTER_OTLP_PROTOCOL="+row.input, "OTEL_EXPORTER_OTLP_ENDPOINT="+row.collect(t, got, 2))
+			tracing := started(t, telemetry.TracingOptions{Service: "bindu-edge"})
+			metrics := prometheus.NewRegistry()
+			tracing.Register(metrics)
+			metrictest.Want(t, metrics, map[string]float64{`bindu_edge_spans_lost_total{reason="export_failed"}`: 2}, func() {
+				for range 5 {
+					_, span := tracing.Tracer("x").Start(t.Context(), "told")
+					span.End()
+				}
+				tracing.Shutdown(t.Context())
+			})
 		})
 	}
 }

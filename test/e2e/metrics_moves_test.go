@@ -93,6 +93,7 @@ var movements = []movement{
 	{`bindu_edge_registry_call_duration_seconds_count{call="claim"}`, atOwner, linkThatEnds},
 	{`bindu_edge_control_plane_calls_total{call="validate",outcome="refused"}`, atOwner, wrongToken},
 	{`bindu_edge_control_plane_call_duration_seconds_count{call="resolve"}`, atDoor, unknownSlug},
+	{`bindu_edge_spans_lost_total{reason="export_failed"}`, atDoor, oneGet},
 	{`bindu_edge_protocol_breaches_total{kind="message_not_json"}`, atOwner, func(t *testing.T, m *metered) func() {
 		m.link(t).send("no JSON")
 		return nil

@@ -113,7 +113,8 @@ func (s scraped) String() string {
 }
 
 // metered is two pods with everything on that counts, on a control plane that
-// takes reports and gives events: agents are at the owner, callers at the door.
+// takes reports and gives events: agents are at the owner, callers at the door. The
+// door traces to where nobody is.
 type metered struct {
 	office      *office
 	owner, door *edge
@@ -127,8 +128,8 @@ func startMetered(t *testing.T) *metered {
 	m := &metered{office: startOffice(t), held: newHeld()}
 	redis := startRedis(t)
 	var pods []*edge
-	for range 2 {
-		pods = append(pods, startEdge(t, nil, slices.Concat(m.office.env(), redis.env(
+	for _, traces := range [][]string{nil, {fmt.Sprint("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:", freePort(t)), "OTEL_BSP_SCHEDULE_DELAY=50"}} {
+		pods = append(pods, startEdge(t, nil, slices.Concat(m.office.env(), traces, redis.env(
 			"PEER_SECRET="+peerSecret, fmt.Sprint("PEER_ADDR=127.0.0.1:", freePort(t)),
 			"TRUSTED_PROXIES=127.0.0.1", // so that callers have addresses of their own
 			"EPHEMERAL_TUNNELS=true", "MAX_REQUEST_BODY_BYTES=10000",
