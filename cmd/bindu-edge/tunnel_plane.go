@@ -88,7 +88,7 @@ func (c *plane) find(ctx context.Context, ref string) (planeclient.Tunnel, error
 	if !planeclient.IsMissing(err) {
 		return t, told
 	}
-	list, _, err := c.ListTunnels(ctx, planeclient.Filter{Search: ref})
+	list, _, err := c.ListTunnels(ctx, planeclient.Filter{Search: ref, Limit: 1}) // a whole slug is found first
 	if e, ok := errors.AsType[*planeclient.Error](err); ok && e.Status == http.StatusUnprocessableEntity {
 		return t, told // what can't be searched for is no slug
 	}

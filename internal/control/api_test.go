@@ -16,9 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/getbindu/bindu-edge/internal/control"
-	"github.com/getbindu/bindu-edge/internal/control/store"
-	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 // future has a zone, a fraction of a second and a year that outlives the test.
@@ -26,25 +25,11 @@ var future = time.Date(2126, 1, 2, 5, 4, 5, 999_000_000, time.FixedZone("", 2*36
 
 const futureText = "2126-01-02T03:04:05Z"
 
-func newStore(t *testing.T) *store.Store {
-	t.Helper()
-	s, err := sqlite.Open(t.Context(), sqlite.Options{Timeout: time.Minute}) // in memory
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
-}
-
 func newPlane(t *testing.T) (*control.Plane, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
 	p, err := control.New(control.Options{
-		Store:  newStore(t),
+		Store:  planetest.Store(t),
 		Logger: slog.New(slog.NewJSONHandler(&log, nil)),
 	})
 	if err != nil {

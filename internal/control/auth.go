@@ -46,6 +46,18 @@ func NewCredential(user, secret string) (Credential, error) {
 	return Credential{User: user, Hash: hash.String()}, nil
 }
 
+// CheckUser says why a credential can't have this user.
+func CheckUser(user string) error {
+	if err := checkText("user", user, maxText); err != nil {
+		return err
+	}
+	// RFC 7617, section 2: a user id with a colon can't be told from its password.
+	if strings.Contains(user, ":") {
+		return invalid("user", "must have no colon")
+	}
+	return nil
+}
+
 func (a Auth) check() error {
 	switch a.Kind {
 	case AuthNone:
@@ -61,20 +73,16 @@ func (a Auth) check() error {
 		return invalid("auth.type", "must be none, basic or bearer")
 	}
 	if len(a.Credentials) == 0 || len(a.Credentials) > MaxCredentials {
-		return invalid("auth.credentials", "must be 1 to %d", MaxCredentials)
+		return invalid("auth.credentials", "must be 1 to %d: with none nobody could call", MaxCredentials)
 	}
+	var wrong []error
 	for i, c := range a.Credentials {
 		field := fmt.Sprintf("auth.credentials[%d]", i)
-		if err := checkText(field, c.User, maxText); err != nil {
-			return err
-		}
-		// RFC 7617, section 2: a user id with a colon can't be told from its password.
-		if (a.Kind == AuthBasic) != (c.User != "") || strings.Contains(c.User, ":") {
-			return invalid(field, "basic needs a user without a colon, bearer has none")
-		}
-		if _, err := credential.Parse(c.Hash); err != nil {
-			return invalid(field, "is no hash of ours")
+		if err := CheckUser(c.User); err != nil || (a.Kind == AuthBasic) != (c.User != "") {
+			wrong = append(wrong, invalid(field, "basic needs a user of printable characters without a colon, bearer has none"))
+		} else if _, err := credential.Parse(c.Hash); err != nil {
+			wrong = append(wrong, invalid(field, "is no hash of ours"))
 		}
 	}
-	return nil
+	return errors.Join(wrong...)
 }

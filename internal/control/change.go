@@ -21,6 +21,10 @@ type Create struct {
 	Auth      Auth
 	CIDRs     CIDRs
 
+	// Wrong is what who asks has found wrong already. Nothing is made then, and the
+	// error is that together with what is found here.
+	Wrong error
+
 	// Foreign is for a tunnel that comes from another control plane: its slug
 	// may be any that tunnel.ParseSlug accepts.
 	Foreign bool
@@ -46,14 +50,16 @@ func (p *Plane) CreateTunnel(ctx context.Context, c Create) (Tunnel, string, err
 		CreatedAt: precise(now), UpdatedAt: precise(now), ExpiresAt: wholeSeconds(c.ExpiresAt),
 		Limits: c.Limits, Auth: c.Auth, CIDRs: c.CIDRs,
 	}
-	if err := t.checkNew(c.Foreign); err != nil {
-		return Tunnel{}, "", fmt.Errorf("create tunnel: %w", err)
+	wrong := errors.Join(c.Wrong, t.check())
+	if err := t.checkNames(c.Foreign); err != nil {
+		return Tunnel{}, "", fmt.Errorf("create tunnel: %w", errors.Join(err, wrong))
 	}
 	err := p.change(ctx, func(ctx context.Context, tx Tx) (change, error) {
-		if err := p.freeID(ctx, tx, t.ID, now); err != nil {
-			return change{}, err
+		taken := p.freeID(ctx, tx, t.ID, now)
+		if taken == nil {
+			taken = p.takeSlug(ctx, tx, t.Slug, t.ID, now)
 		}
-		if err := p.takeSlug(ctx, tx, t.Slug, t.ID, now); err != nil {
+		if err := errors.Join(taken, wrong); err != nil {
 			return change{}, err
 		}
 		detail := "slug " + string(t.Slug)
@@ -65,16 +71,16 @@ func (p *Plane) CreateTunnel(ctx context.Context, c Create) (Tunnel, string, err
 	return t, token, nil
 }
 
-func (t Tunnel) checkNew(foreign bool) error {
+// checkNames is what must be right before anybody is asked whether they are free.
+func (t Tunnel) checkNames(foreign bool) error {
+	var wrong []error
 	if _, err := tunnel.ParseID(string(t.ID)); err != nil {
-		return invalid("tunnel_id", "must be 1 to %d of A-Z a-z 0-9 . _ -", tunnel.MaxIDLength)
+		wrong = append(wrong, invalid("tunnel_id", "must be 1 to %d of A-Z a-z 0-9 . _ -", tunnel.MaxIDLength))
 	}
 	if _, err := tunnel.ParseSlug(string(t.Slug)); err != nil || !foreign {
-		if err := CheckSlug(t.Slug); err != nil {
-			return err
-		}
+		wrong = append(wrong, CheckSlug(t.Slug))
 	}
-	return t.check()
+	return errors.Join(wrong...)
 }
 
 // freeID makes way for a tunnel whose id once was another's.
@@ -148,29 +154,25 @@ func (p *Plane) alter(ctx context.Context, id tunnel.ID, edit func(context.Conte
 // ChangeTunnel lets edit change a tunnel's Slug, Name, ExpiresAt, Limits, Auth
 // and CIDRs; whatever else it changes stays as it was. edit sees the tunnel as
 // it is in the transaction, so nothing that others change is lost; it must not
-// use the control plane, and its error is the call's. A slug that is left
-// behind is held back for this tunnel.
+// use the control plane. Its error is the call's, together with what else can't
+// be. A slug that is left behind is held back for this tunnel.
 func (p *Plane) ChangeTunnel(ctx context.Context, id tunnel.ID, edit func(*Tunnel) error) (Tunnel, error) {
 	t, err := p.alter(ctx, id, func(ctx context.Context, tx Tx, t *Tunnel, now time.Time) (change, error) {
 		wanted := t.clone()
-		if err := edit(&wanted); err != nil {
-			return change{}, err
-		}
+		wrong := edit(&wanted)
 		wanted.ExpiresAt = wholeSeconds(wanted.ExpiresAt)
 		parts := changedParts(*t, wanted)
 		if len(parts) == 0 {
-			return change{}, nil
+			return change{}, wrong
 		}
 		c := change{action: "tunnel.change", detail: strings.Join(parts, ", "), kind: EventChanged}
 		if wanted.Slug != t.Slug {
-			if err := p.moveSlug(ctx, tx, *t, wanted.Slug, now); err != nil {
-				return change{}, err
-			}
+			wrong = errors.Join(wrong, p.moveSlug(ctx, tx, *t, wanted.Slug, now))
 			c.kind, c.old = EventMoved, t.Slug
 		}
 		t.Slug, t.Name, t.ExpiresAt = wanted.Slug, wanted.Name, wanted.ExpiresAt
 		t.Limits, t.Auth, t.CIDRs = wanted.Limits, wanted.Auth, wanted.CIDRs
-		return c, t.check()
+		return c, errors.Join(wrong, t.check())
 	})
 	if err != nil {
 		return Tunnel{}, fmt.Errorf("change tunnel: %w", err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 func make1(t *testing.T, p *control.Plane, c control.Create) (control.Tunnel, string) {
@@ -351,7 +352,7 @@ func TestAwaitEvents(t *testing.T) {
 // Another process writes into the same database: the store is the same, the
 // bell is not.
 func TestRunHearsOfOthers(t *testing.T) {
-	s := newStore(t)
+	s := planetest.Store(t)
 	here, err1 := control.New(control.Options{Store: s})
 	there, err2 := control.New(control.Options{Store: s})
 	if err := errors.Join(err1, err2); err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
-// ErrInvalid is a value that can't be. Its error is a *FieldError.
+// ErrInvalid is a value that can't be. Its error is a *FieldError, or wraps
+// several.
 var ErrInvalid = errors.New("invalid")
 
 // FieldError names the field, as the API calls it, and says what would be right.
@@ -25,6 +26,22 @@ type FieldError struct {
 
 func (e *FieldError) Error() string { return e.Field + ": " + e.Detail }
 func (e *FieldError) Unwrap() error { return ErrInvalid }
+
+// FieldErrors are all the values that an error is about, in the order in which
+// they were found wrong.
+func FieldErrors(err error) (list []*FieldError) {
+	switch e := err.(type) { //nolint:errorlint // each layer is looked at
+	case *FieldError:
+		return []*FieldError{e}
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			list = append(list, FieldErrors(one)...)
+		}
+	case interface{ Unwrap() error }:
+		return FieldErrors(e.Unwrap())
+	}
+	return list
+}
 
 func invalid(field, format string, args ...any) error {
 	return &FieldError{Field: field, Detail: fmt.Sprintf(format, args...)}
@@ -103,22 +120,29 @@ func checkEnd(at time.Time) error {
 }
 
 func (l Limits) check() error {
-	switch {
-	case l.RPS != nil && !(*l.RPS >= 0 && *l.RPS <= MaxRate): // refuses NaN too
-		return invalid("limits.rps", "must be 0 to %d requests a second", MaxRate)
-	case l.Burst != nil && (*l.Burst < 0 || *l.Burst > MaxRate):
-		return invalid("limits.burst", "must be 0 to %d requests", MaxRate)
-	case l.InFlight != nil && (*l.InFlight < 0 || *l.InFlight > MaxRate):
-		return invalid("limits.inflight", "must be 0 to %d requests", MaxRate)
-	case l.BodyBytes != nil && (*l.BodyBytes < 0 || *l.BodyBytes > math.MaxInt64/2):
-		return invalid("limits.body_bytes", "must be 0 to %d bytes", int64(math.MaxInt64/2))
-	case l.CallerRPS != nil && !(*l.CallerRPS >= 0 && *l.CallerRPS <= MaxRate):
-		return invalid("limits.caller_rps", "must be 0 to %d requests a second", MaxRate)
-	case l.ResponseBytes != nil && (*l.ResponseBytes < 0 || *l.ResponseBytes > math.MaxInt64/2):
-		return invalid("limits.response_bytes", "must be 0 to %d bytes", int64(math.MaxInt64/2))
-	default:
-		return checkMethods(l.Methods)
+	rate := func(field string, n *float64) error {
+		if n != nil && !(*n >= 0 && *n <= MaxRate) { // refuses NaN too
+			return invalid(field, "must be 0 to %d requests a second", MaxRate)
+		}
+		return nil
 	}
+	number := func(field string, n *int) error {
+		if n != nil && (*n < 0 || *n > MaxRate) {
+			return invalid(field, "must be 0 to %d requests", MaxRate)
+		}
+		return nil
+	}
+	size := func(field string, n *int64) error {
+		if n != nil && (*n < 0 || *n > math.MaxInt64/2) {
+			return invalid(field, "must be 0 to %d bytes", int64(math.MaxInt64/2))
+		}
+		return nil
+	}
+	return errors.Join(
+		rate("limits.rps", l.RPS), number("limits.burst", l.Burst), number("limits.inflight", l.InFlight),
+		size("limits.body_bytes", l.BodyBytes), rate("limits.caller_rps", l.CallerRPS),
+		size("limits.response_bytes", l.ResponseBytes), checkMethods(l.Methods),
+	)
 }
 
 // checkMethods wants names as an edge takes them: it reads none of a tunnel whose
@@ -128,51 +152,42 @@ func checkMethods(methods []string) error {
 	if methods != nil && len(methods) == 0 || len(methods) > MaxMethods {
 		return invalid("limits.methods", "must be 1 to %d, or null for those that the edge lets in", MaxMethods)
 	}
+	var wrong []error
 	for i, m := range methods {
 		field := fmt.Sprintf("limits.methods[%d]", i)
 		switch {
 		case m == "" || len(m) > maxMethod || strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "":
-			return invalid(field, "must be a method such as GET, in capitals, of at most %d", maxMethod)
+			wrong = append(wrong, invalid(field, "must be a method such as GET, in capitals, of at most %d", maxMethod))
 		case m == "CONNECT":
-			return invalid(field, "can't be CONNECT: an edge is no proxy for other hosts")
+			wrong = append(wrong, invalid(field, "can't be CONNECT: an edge is no proxy for other hosts"))
 		case slices.Contains(methods[:i], m):
-			return invalid(field, "is there twice")
+			wrong = append(wrong, invalid(field, "is there twice"))
 		}
 	}
-	return nil
+	return errors.Join(wrong...)
 }
 
 func (c CIDRs) check() error {
+	var wrong []error
 	for _, list := range []struct {
 		field string
 		nets  []netip.Prefix
 	}{{"cidrs.allow", c.Allow}, {"cidrs.deny", c.Deny}} {
 		if len(list.nets) > MaxCIDRs {
-			return invalid(list.field, "must have at most %d entries", MaxCIDRs)
+			wrong = append(wrong, invalid(list.field, "must have at most %d entries", MaxCIDRs))
+			continue
 		}
 		for i, n := range list.nets {
 			if !n.IsValid() || n != n.Masked() || n.Addr().Is4In6() {
-				return invalid(fmt.Sprintf("%s[%d]", list.field, i), "must be a network such as 192.0.2.0/24 or 2001:db8::/32, without host bits")
+				wrong = append(wrong, invalid(fmt.Sprintf("%s[%d]", list.field, i), "must be a network such as 192.0.2.0/24 or 2001:db8::/32, without host bits"))
 			}
 		}
 	}
-	return nil
+	return errors.Join(wrong...)
 }
 
-// check is what must be right of a tunnel before it is kept. Its slug is
-// checked when it is chosen.
+// check is what must be right of a tunnel before it is kept: all of it is told at
+// once. Its slug is checked when it is chosen.
 func (t Tunnel) check() error {
-	if err := checkName(t.Name); err != nil {
-		return err
-	}
-	if err := checkEnd(t.ExpiresAt); err != nil {
-		return err
-	}
-	if err := t.Limits.check(); err != nil {
-		return err
-	}
-	if err := t.CIDRs.check(); err != nil {
-		return err
-	}
-	return t.Auth.check()
+	return errors.Join(checkName(t.Name), checkEnd(t.ExpiresAt), t.Limits.check(), t.CIDRs.check(), t.Auth.check())
 }

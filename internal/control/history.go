@@ -51,7 +51,7 @@ func (p *Plane) keepHistory(ctx context.Context, tx Tx, pod tunnel.PodID, report
 	for i, r := range reports {
 		moments[i] = LinkMoment{Tunnel: r.Tunnel, Session: r.Session, Moment: Moment{
 			At: r.when(now), Kind: r.Kind, Pod: pod,
-			Protocol: clip(r.Protocol), Agent: clip(r.Agent), Reason: clip(r.Error),
+			Protocol: clip(r.Protocol), Agent: clip(r.Agent), Reason: clip(r.Reason),
 		}}
 	}
 	return tx.AppendMoments(ctx, moments)

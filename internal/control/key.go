@@ -148,16 +148,17 @@ func (p *Plane) FirstAdmin(ctx context.Context, given string) (secret string, ma
 }
 
 func newKey(name string, role Role, secret string) (Key, error) {
+	wrong := checkName(name)
 	if strings.TrimSpace(name) == "" {
-		return Key{}, invalid("name", "must be given")
-	}
-	if err := checkName(name); err != nil {
-		return Key{}, err
+		wrong = invalid("name", "must be given")
 	}
 	switch role {
 	case RoleAdmin, RoleOperator, RoleViewer, RoleEdge:
 	default:
-		return Key{}, invalid("role", "must be admin, operator, viewer or edge")
+		wrong = errors.Join(wrong, invalid("role", "must be admin, operator, viewer or edge"))
+	}
+	if wrong != nil {
+		return Key{}, wrong
 	}
 	return Key{
 		ID: string(tunnel.NewEphemeral()), Name: name, Role: role,

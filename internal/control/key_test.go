@@ -13,6 +13,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/credential"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -140,7 +141,7 @@ func TestFirstAdminFromAFile(t *testing.T) {
 }
 
 func TestKeysAreBounded(t *testing.T) {
-	s := newStore(t)
+	s := planetest.Store(t)
 	p, err := control.New(control.Options{Store: s})
 	if err != nil {
 		t.Fatal(err)

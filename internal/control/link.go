@@ -72,8 +72,8 @@ type LinkReport struct {
 	At       time.Time // by the pod's clock; zero or in the future = now
 	Protocol string    // of an opened one
 	Agent    string    // of an opened one
-	Error    string    // why it was closed or refused; empty = nobody saw it
-	Normal   bool      // closed as links are when all is well: Error is the reason, and no error
+	Reason   string    // why it was closed or refused; empty = nobody saw it
+	Normal   bool      // closed as links are when all is well: the reason is no error
 }
 
 // ReportKind says what a pod saw.
@@ -259,8 +259,8 @@ func (p *Plane) keepLink(ctx context.Context, tx Tx, pod tunnel.PodID, r LinkRep
 		}
 		l.State, l.Since = LinkOffline, at
 	}
-	if r.Error != "" && !r.Normal {
-		l.LastError, l.LastErrorAt = clip(r.Error), at
+	if r.Reason != "" && !r.Normal {
+		l.LastError, l.LastErrorAt = clip(r.Reason), at
 	}
 	return tx.PutLink(ctx, l)
 }

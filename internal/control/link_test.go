@@ -12,6 +12,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 func TestReports(t *testing.T) {
@@ -42,7 +43,7 @@ func TestReports(t *testing.T) {
 			return control.LinkReport{Tunnel: id, Session: session, Kind: control.LinkOpened, At: time.Now(), Protocol: "h2", Agent: "1.0"}
 		}
 		closed := func(id tunnel.ID, session string) control.LinkReport {
-			return control.LinkReport{Tunnel: id, Session: session, Kind: control.LinkClosed, Error: "went away"}
+			return control.LinkReport{Tunnel: id, Session: session, Kind: control.LinkClosed, Reason: "went away"}
 		}
 
 		is("at first", "a", control.LinkOffline, "", "", "")
@@ -62,7 +63,7 @@ func TestReports(t *testing.T) {
 		is("in a full list", "b", control.LinkConnected, "p2", "s4", "")
 		report("p2", true, opened("b", "s4"))
 		is("not in the next", "a", control.LinkOffline, "p2", "s3", "")
-		report("p2", false, control.LinkReport{Tunnel: "a", Kind: control.LinkRefused, Error: "token does not open\x00 the tunnel"})
+		report("p2", false, control.LinkReport{Tunnel: "a", Kind: control.LinkRefused, Reason: "token does not open\x00 the tunnel"})
 		is("refused", "a", control.LinkOffline, "p2", "s3", "token does not open  the tunnel")
 		report("p2", false, closed("b", "s4"))
 		is("closed", "b", control.LinkOffline, "p2", "s4", "went away")
@@ -152,7 +153,7 @@ func (away) BySlug(context.Context, tunnel.Slug) (control.Tunnel, error) {
 }
 
 func TestAwayIs503(t *testing.T) {
-	s := newStore(t)
+	s := planetest.Store(t)
 	p, err := control.New(control.Options{Store: s})
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +191,7 @@ func TestNormalEndIsNoError(t *testing.T) {
 		} {
 			err := p.Report(t.Context(), control.Report{Pod: "p1", Links: []control.LinkReport{
 				{Tunnel: "a", Session: row.reason, Kind: control.LinkOpened},
-				{Tunnel: "a", Session: row.reason, Kind: control.LinkClosed, Error: row.reason, Normal: row.normal},
+				{Tunnel: "a", Session: row.reason, Kind: control.LinkClosed, Reason: row.reason, Normal: row.normal},
 			}})
 			if err != nil {
 				t.Fatal(err)

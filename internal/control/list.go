@@ -26,7 +26,8 @@ type Query struct {
 	Limit  int           // 0 = DefaultPage, at most MaxPage
 }
 
-// Page is some of the tunnels, newest first.
+// Page is some of the tunnels: on a search's first page those that it names
+// exactly, and then the newest first.
 type Page struct {
 	Tunnels []Listed
 	// Next is the cursor of the next page, empty at the end. A page may have
@@ -38,13 +39,19 @@ type Page struct {
 
 // Selection is what a store is asked: a checked Query with its moment.
 type Selection struct {
-	Search string // lower case
-	Status tunnel.Status
-	Link   LinkState
-	After  *Position // nil = from the newest
-	Limit  int
-	Now    time.Time
+	Search  string // lower case
+	Exactly string // Search as it was written
+	Status  tunnel.Status
+	Link    LinkState
+	Without []tunnel.ID // shown already, at most MaxExact
+	After   *Position   // nil = from the newest
+	Limit   int
+	Now     time.Time
 }
+
+// MaxExact bounds how many tunnels a search shows before their turn: an id and a
+// slug are one tunnel's, a name may be many's.
+const MaxExact = 3
 
 // Position is a place in the list. It stays where it is whatever comes, goes
 // or changes around it.
@@ -53,10 +60,12 @@ type Position struct {
 	ID        tunnel.ID
 }
 
-// ListTunnels gives a page of the tunnels that are not deleted, newest first.
-// Whatever exists throughout and fits is on exactly one page.
+// ListTunnels gives a page of the tunnels that are not deleted, newest first. A
+// search begins with those whose id, slug or name is exactly what was searched
+// for, however old they are. Whatever exists throughout and fits is on exactly
+// one page.
 func (p *Plane) ListTunnels(ctx context.Context, q Query) (Page, error) {
-	s := Selection{Search: strings.ToLower(q.Search), Status: q.Status, Link: q.Link, Limit: pageLimit(q.Limit), Now: time.Now()}
+	s := Selection{Search: strings.ToLower(q.Search), Exactly: q.Search, Status: q.Status, Link: q.Link, Limit: pageLimit(q.Limit), Now: time.Now()}
 	err := checkText("search", q.Search, maxText)
 	switch q.Status {
 	case "", tunnel.StatusActive, tunnel.StatusExpired, tunnel.StatusRevoked:
@@ -69,20 +78,48 @@ func (p *Plane) ListTunnels(ctx context.Context, q Query) (Page, error) {
 		err = invalid("connected", "must be true, false or unknown")
 	}
 	if err == nil && q.Cursor != "" {
-		s.After, err = parseCursor(q.Cursor)
+		s.After, s.Without, err = parseCursor(q.Cursor)
 	}
 	if err != nil {
 		return Page{}, fmt.Errorf("list tunnels: %w", err)
+	}
+	exact, err := p.exact(ctx, &s)
+	if err != nil {
+		return Page{}, fmt.Errorf("list tunnels: %w", err)
+	}
+	if s.Limit == 0 {
+		return Page{Tunnels: exact, Next: cursor(newest, s.Without)}, nil
 	}
 	found, next, err := p.store.Tunnels(ctx, s)
 	if err != nil {
 		return Page{}, fmt.Errorf("list tunnels: %w", err)
 	}
-	page := Page{Tunnels: found}
+	page := Page{Tunnels: append(exact, found...)}
 	if next != nil {
-		page.Next = next.cursor()
+		page.Next = cursor(*next, s.Without)
 	}
 	return page, nil
+}
+
+// newest is the place before every tunnel.
+var newest = Position{CreatedAt: lastEnd, ID: "-"}
+
+// exact gives what a search names exactly, on its first page, and takes it out of
+// what is still to be listed.
+func (p *Plane) exact(ctx context.Context, s *Selection) ([]Listed, error) {
+	if s.Search == "" || s.After != nil {
+		return nil, nil
+	}
+	found, err := p.store.Exact(ctx, *s)
+	if err != nil {
+		return nil, err
+	}
+	found = found[:min(len(found), s.Limit, MaxExact)]
+	for _, l := range found {
+		s.Without = append(s.Without, l.ID)
+	}
+	s.Limit -= len(found)
+	return found, nil
 }
 
 // ShowTunnel is one tunnel with its link; tunnel.ErrUnknown for a deleted one.
@@ -97,18 +134,31 @@ func (p *Plane) ShowTunnel(ctx context.Context, id tunnel.ID) (Listed, error) {
 	return shown, nil
 }
 
-// A cursor is not secret, only ours: nobody should build one.
-func (at Position) cursor() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.FormatInt(at.CreatedAt.UnixMicro(), 10) + " " + string(at.ID)))
+// A cursor is not secret, only ours: nobody should build one. It holds a place
+// and the ids that were shown before their turn.
+func cursor(at Position, shown []tunnel.ID) string {
+	text := strconv.FormatInt(at.CreatedAt.UnixMicro(), 10) + " " + string(at.ID)
+	for _, id := range shown {
+		text += " " + string(id)
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
-func parseCursor(cursor string) (*Position, error) {
+func parseCursor(cursor string) (at *Position, shown []tunnel.ID, err error) {
 	text, err := base64.RawURLEncoding.DecodeString(cursor)
-	created, id, found := strings.Cut(string(text), " ")
+	created, names, _ := strings.Cut(string(text), " ")
 	micros, err2 := strconv.ParseInt(created, 10, 64)
-	parsed, err3 := tunnel.ParseID(id)
-	if err != nil || !found || err2 != nil || err3 != nil {
-		return nil, invalid("cursor", "must be the next_cursor of a page before")
+	if err != nil || err2 != nil {
+		return nil, nil, foreignCursor()
 	}
-	return &Position{CreatedAt: time.UnixMicro(micros).UTC(), ID: parsed}, nil
+	for name := range strings.SplitSeq(names, " ") {
+		id, err := tunnel.ParseID(name)
+		if err != nil || len(shown) > MaxExact {
+			return nil, nil, foreignCursor()
+		}
+		shown = append(shown, id)
+	}
+	return &Position{CreatedAt: time.UnixMicro(micros).UTC(), ID: shown[0]}, shown[1:], nil
 }
+
+func foreignCursor() error { return invalid("cursor", "must be the next_cursor of a page before") }

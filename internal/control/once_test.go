@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/control"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 func TestDoOnce(t *testing.T) {
@@ -125,7 +126,7 @@ func (x *txSpy) PutRecord(ctx context.Context, r control.Record) error {
 }
 
 func TestKeptAnswerShowsNoToken(t *testing.T) {
-	spy := &storeSpy{Store: newStore(t)}
+	spy := &storeSpy{Store: planetest.Store(t)}
 	p, err := control.New(control.Options{Store: spy})
 	if err != nil {
 		t.Fatal(err)

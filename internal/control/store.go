@@ -41,6 +41,11 @@ type Lister interface {
 	// end). It MUST look at a bounded number of tunnels and MAY give fewer than
 	// the limit, or none, with more to come.
 	Tunnels(ctx context.Context, s Selection) ([]Listed, *Position, error)
+	// Exact gives at most MaxExact tunnels that fit s and whose id or slug is
+	// s.Exactly, or that in lower case, or that are among the newest MaxExact
+	// with this name: in this order, then newest first. However many tunnels there
+	// are, it MUST look at a few. After and Limit mean nothing to it.
+	Exact(ctx context.Context, s Selection) ([]Listed, error)
 }
 
 // Journal tells what happened.

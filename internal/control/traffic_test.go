@@ -13,6 +13,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 func counted(id tunnel.ID, at time.Time, requests, failed, refused int64) control.Count {
@@ -118,7 +119,7 @@ func TestCountsAreChecked(t *testing.T) {
 // What is past its time goes with the time, and without anybody's asking.
 func TestOldReportsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStore(t)
+		s := planetest.Store(t)
 		p, err := control.New(control.Options{Store: s})
 		if err != nil {
 			t.Fatal(err)
@@ -180,7 +181,7 @@ func TestHistory(t *testing.T) {
 			}
 		}
 		what := func(kind control.ReportKind, session, reason string) control.LinkReport {
-			return control.LinkReport{Tunnel: "a", Session: session, Kind: kind, At: time.Now(), Protocol: "h2", Agent: "1.0", Error: reason}
+			return control.LinkReport{Tunnel: "a", Session: session, Kind: kind, At: time.Now(), Protocol: "h2", Agent: "1.0", Reason: reason}
 		}
 		start := time.Now().UTC()
 		at := func(second int, kind control.ReportKind, pod tunnel.PodID, reason string) control.Moment {

@@ -9,28 +9,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/getbindu/bindu-edge/internal/control"
-	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
 	"github.com/getbindu/bindu-edge/internal/controlclient"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 // What the two sides say to each other, over a network and without one.
 func TestAgainstTheControlPlane(t *testing.T) {
-	kept, err := sqlite.Open(t.Context(), sqlite.Options{}) // in memory
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { kept.Close() })
-	plane, err := control.New(control.Options{Store: kept})
-	if err != nil {
-		t.Fatal(err)
-	}
+	plane := planetest.New(t)
 	ctx := t.Context()
 	tokens := make(map[string]string)
 	for _, id := range []string{"live", "expired", "revoked"} {
-		if _, tokens[id], err = plane.CreateTunnel(ctx, control.Create{ID: tunnel.ID(id), Slug: tunnel.Slug("slug-" + id), ExpiresAt: end}); err != nil {
+		_, token, err := plane.CreateTunnel(ctx, control.Create{ID: tunnel.ID(id), Slug: tunnel.Slug("slug-" + id), ExpiresAt: end})
+		if err != nil {
 			t.Fatal(err)
 		}
+		tokens[id] = token
 	}
 	if err := plane.ExpireTunnel(ctx, "expired", time.Unix(1, 0)); err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/agent"
 	"github.com/getbindu/bindu-edge/internal/control"
-	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
+	"github.com/getbindu/bindu-edge/test/planetest"
 	"github.com/getbindu/bindu-edge/test/redistest"
 )
 
@@ -128,15 +128,7 @@ func start(t *testing.T, seed uint64, random *rand.Rand, carrier string) *run {
 
 func startPlane(t *testing.T) (*control.Plane, string) {
 	t.Helper()
-	kept, err := sqlite.Open(t.Context(), sqlite.Options{}) // in memory
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { kept.Close() })
-	plane, err := control.New(control.Options{Store: kept, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	plane := planetest.New(t)
 	server := httptest.NewServer(plane.Handler())
 	t.Cleanup(func() {
 		server.CloseClientConnections()

@@ -60,7 +60,7 @@ func work(h *held) http.Handler {
 func TestDrainFinishesWork(t *testing.T) {
 	t.Parallel()
 	origin := newHeld()
-	w := startWorld(t, work(origin), "DRAIN_DELAY_SECONDS=2", "DRAIN_TIMEOUT_SECONDS=30")
+	w := startWorld(t, work(origin), "DRAIN_DELAY_SECONDS=5", "DRAIN_TIMEOUT_SECONDS=30")
 	slow := ask(request(t.Context(), t, "GET", w.url("/held"), nil))
 	stream := ask(request(t.Context(), t, "GET", w.url("/events"), nil))
 	receive(t, "a request reaches the origin", origin.arrived)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,8 +14,8 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/control"
-	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 // plane is a control plane for the edges of one test. It can be made to fail.
@@ -31,17 +30,8 @@ type plane struct {
 
 func startPlane(t *testing.T) *plane {
 	t.Helper()
-	kept, err := sqlite.Open(t.Context(), sqlite.Options{}) // in memory
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { kept.Close() })
-	made, err := control.New(control.Options{Store: kept, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &plane{Plane: made}
-	handler := made.Handler()
+	p := &plane{Plane: planetest.New(t)}
+	handler := p.Handler()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		broken := p.broken

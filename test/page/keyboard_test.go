@@ -77,6 +77,42 @@ func TestKeyboard(t *testing.T) {
 	}
 }
 
+// Who saves a part of a tunnel by keyboard goes on from there: at the button, or at
+// the first field that is wrong.
+func TestKeyboardSaves(t *testing.T) {
+	t.Parallel()
+	s := startSite(t)
+	id := s.makeTunnel("By hand", "by-hand")
+	b := openTab(t, s)
+	b.expect("status of 422")
+	b.signIn(s.key)
+	b.open("/tunnels/" + id)
+	for _, row := range []struct{ button, field, wrong, right string }{
+		{"#save-limits", "limits.inflight", "-1", "3"},
+		{"#save-access", "cidrs.deny", "all", "192.0.2.7"},
+		{"#save-details", "slug", "-", "by-hand-2"},
+	} {
+		input := `[name="` + row.field + `"]`
+		for _, text := range []string{row.wrong, row.right} {
+			b.fill(input, text)
+			b.tabTo(row.button)
+			b.pressButton("Enter")
+			if text == row.wrong {
+				b.wait(`[data-error="` + row.field + `"]`)
+				b.until("document.activeElement.name === " + quoted(row.field))
+				continue
+			}
+			b.until("document.querySelector('[data-notice]')?.innerText.includes('Saved') && !document.querySelector('[data-error]')")
+			b.until("document.activeElement.matches(" + quoted(row.button) + ")")
+			b.press(kb.Tab)
+			if got := ask[string](b, "document.activeElement.tagName"); got == "BODY" {
+				t.Errorf("%s: Tab leads to the page's end", row.button)
+			}
+			b.click("[data-dismiss]")
+		}
+	}
+}
+
 // enter presses Enter where it leads to another document, and waits for that.
 func (b *tab) enter() {
 	b.t.Helper()

@@ -46,6 +46,9 @@ type gallery struct {
 	dir  string
 }
 
+// looks are both themes, on a desk and on a phone.
+var looks = []look{{1280, 800, false}, {1280, 800, true}, {390, 844, false}, {390, 844, true}}
+
 // TestLooks shows every page in both themes, on a desk and on a phone: nothing
 // goes over the edge, and the accessibility check finds nothing. What a picture
 // looks like is for people to say.
@@ -61,7 +64,7 @@ func TestLooks(t *testing.T) {
 
 	// On their own first: both sites must outlive the looks.
 	t.Run("all", func(t *testing.T) {
-		for _, l := range []look{{1280, 800, false}, {1280, 800, true}, {390, 844, false}, {390, 844, true}} {
+		for _, l := range looks {
 			t.Run(l.name(), func(t *testing.T) {
 				t.Parallel()
 				g := func(s *site) *gallery {
@@ -129,6 +132,11 @@ func (g *gallery) walk(key, busy string) {
 	if g.look.width > 1000 {
 		g.view("tunnel-top")
 	}
+	g.open("/tunnels/" + string(pastID(1)))
+	g.take("tunnel-history")
+	g.open("/tunnels/" + string(pastID(5)))
+	g.take("tunnel-expired")
+	g.open(path)
 	g.click("[data-dialog=ask-rotate]")
 	g.wait("#ask-rotate")
 	g.view("ask-rotate")

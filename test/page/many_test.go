@@ -82,9 +82,26 @@ func TestManyTunnels(t *testing.T) {
 		t.Errorf("the tunnel's page is of %q", got)
 	}
 
+	// What is named exactly is found at once, however old: by its slug while somebody
+	// types, by its id and by its name.
+	b.open("/")
+	b.focus("#search")
+	b.press("slug-000000")
+	b.until("document.querySelector('[data-tunnel] .title')?.textContent === 'Tunnel 000000'")
+	for _, search := range []string{"id-000001", "ID-000001", "Tunnel 000001"} {
+		b.open("/?search=" + escape(search))
+		if got := b.text("[data-tunnel] .title"); got != "Tunnel 000001" {
+			t.Errorf("%s: found %q", search, got)
+		}
+	}
+
 	// One look goes through a bounded number of tunnels, and the page says that
-	// there are more: the oldest is found, and a word that nothing has ends.
-	b.open("/?search=slug-000000")
+	// there are more: a part of the oldest's name is found by and by, and a word
+	// that nothing has ends.
+	b.open("/?search=lug-000000")
+	if b.has("[data-tunnel]") {
+		t.Error("one look has gone through all")
+	}
 	for !b.has("[data-tunnel]") {
 		b.focus("#next-page")
 		b.enter()

@@ -16,7 +16,7 @@ import (
 func (s *site) past() (busy tunnel.ID) {
 	s.t.Helper()
 	ctx, kept, now := s.t.Context(), s.store(), time.Now().UTC().Truncate(time.Microsecond)
-	busy = "bs7q2m4k9x1v5t8w3n6p"
+	busy = "bs7q2m4k9x1v5t8w3n6p" // and the others are pastID
 	rows := []struct {
 		name, slug     string
 		made, ends     time.Duration // from now
@@ -43,7 +43,7 @@ func (s *site) past() (busy tunnel.ID) {
 			}
 		}
 		for i, r := range rows {
-			id := tunnel.ID(fmt.Sprintf("t%dq2m4k9x1v5t8w3n6p", i))
+			id := pastID(i)
 			if i == 0 {
 				id = busy
 			}
@@ -65,12 +65,32 @@ func (s *site) past() (busy tunnel.ID) {
 				return err
 			}
 		}
+		if err := tx.AppendMoments(ctx, longHistory(pastID(1), now)); err != nil {
+			return err
+		}
 		return s.putPast(ctx, tx, busy, now)
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return busy
+}
+
+// pastID is the id of a tunnel that past makes.
+func pastID(row int) tunnel.ID { return tunnel.ID(fmt.Sprintf("t%dq2m4k9x1v5t8w3n6p", row)) }
+
+// longHistory is more than a page shows without scrolling.
+func longHistory(id tunnel.ID, now time.Time) (moments []control.LinkMoment) {
+	for i := range 30 {
+		m := control.LinkMoment{Tunnel: id, Session: fmt.Sprint("long-", i/2), Moment: control.Moment{
+			At: now.Add(time.Duration(i-33) * time.Hour), Kind: control.LinkOpened, Pod: "edge-fra-2", Protocol: "h2", Agent: "bindu-edge/1.0",
+		}}
+		if i%2 == 1 {
+			m.Kind, m.Reason = control.LinkClosed, "agent_left"
+		}
+		moments = append(moments, m)
+	}
+	return moments
 }
 
 func (s *site) putPast(ctx context.Context, tx control.Tx, id tunnel.ID, now time.Time) error {

@@ -61,6 +61,10 @@ func build(to string, flags ...string) error {
 	return nil
 }
 
+// elsewhere is a host that the browser does not take for its own machine, though
+// it is.
+const elsewhere = "control.example"
+
 // startBrowser starts Chromium. It keeps what it writes in dir.
 func startBrowser(dir string) (stop func(), err error) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
@@ -68,6 +72,8 @@ func startBrowser(dir string) (stop func(), err error) {
 		chromedp.UserDataDir(filepath.Join(dir, "profile")),
 		chromedp.Env("HOME="+dir),
 		chromedp.Flag("lang", "en"),
+		// A name that is not the machine's own, for what browsers do elsewhere.
+		chromedp.Flag("host-resolver-rules", "MAP "+elsewhere+" 127.0.0.1"),
 		// Else Chromium asks its maker for this and that, which is no business of a test.
 		chromedp.Flag("disable-component-update", true),
 	)

@@ -170,10 +170,13 @@ func (b *tab) until(expression string) {
 	})
 }
 
-// open goes to a path of the site.
+// open goes to a path of the site, and waits for that document: the driver takes
+// another's end of loading for it when that comes late.
 func (b *tab) open(path string) {
 	b.t.Helper()
+	b.ask("window.opening = true") // a mark of its own: the browser may bring this document back later
 	b.do("open "+path, chromedp.Navigate(b.site.url+path))
+	b.until("!window.opening && document.readyState === 'complete'")
 }
 
 func quoted(text string) string {

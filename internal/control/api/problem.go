@@ -87,9 +87,14 @@ func newProblem(code fault.Code, status int, detail string, fields []fieldError)
 }
 
 func classify(err error) (e *fault.Error, status int, fields []fieldError) {
-	if field, ok := errors.AsType[*control.FieldError](err); ok {
-		return fault.New(fault.BadRequest, "The request has a value that can't be."), http.StatusUnprocessableEntity,
-			[]fieldError{{location(field.Field), field.Detail}}
+	if wrong := control.FieldErrors(err); len(wrong) > 0 {
+		for _, field := range wrong[:min(len(wrong), maxFieldErrors)] {
+			fields = append(fields, fieldError{location(field.Field), field.Detail})
+		}
+		if errors.Is(err, control.ErrTaken) {
+			fields = append(fields, fieldError{"body.slug", "is taken"})
+		}
+		return fault.New(fault.BadRequest, "The request has a value that can't be."), http.StatusUnprocessableEntity, fields
 	}
 	switch {
 	case errors.Is(err, tunnel.ErrUnknown):

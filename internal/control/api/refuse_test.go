@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/getbindu/bindu-edge/internal/control"
 )
 
@@ -112,6 +114,30 @@ func TestRefuses(t *testing.T) {
 	}
 	if strings.Contains(p.log.String(), "long enough") || strings.Contains(p.log.String(), "bek_") {
 		t.Error("the log holds a secret")
+	}
+}
+
+// All that can't be of one request is told at once, what is taken too; but no more
+// of it than fits an answer.
+func TestRefusesAllAtOnce(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t)
+	made := p.make1(`"slug":"taken"`)
+	for _, row := range []struct{ method, path string }{{"POST", tunnels}, {"PATCH", path(p.make1(`"slug":"free"`))}} {
+		got := as[refusal](t, p.ask(control.RoleOperator, row.method, row.path,
+			`{"slug":"taken","name":"a\u0000b","limits":{"methods":["get","HEAD","GE T"]},"cidrs":{"deny":["192.0.2.1/24"]}}`), 422)
+		var where []string
+		for _, e := range got.Errors {
+			where = append(where, e.Location)
+		}
+		want := []string{"body.name", "body.limits.methods[0]", "body.limits.methods[2]", "body.cidrs.deny[0]", "body.slug"}
+		if diff := cmp.Diff(want, where); diff != "" || got.Code != "bad_request" {
+			t.Errorf("%s: %s (-want +got):\n%s", row.method, got.Code, diff)
+		}
+	}
+	got := as[refusal](t, p.ask(control.RoleOperator, "PATCH", path(made), `{"cidrs":{"deny":["192.0.2.1/24"`+strings.Repeat(`,"192.0.2.1/24"`, 63)+`]}}`), 422)
+	if len(got.Errors) != 20 {
+		t.Errorf("%d errors in an answer", len(got.Errors))
 	}
 }
 

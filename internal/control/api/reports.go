@@ -67,7 +67,7 @@ func (a *API) report(ctx context.Context, _ caller, in *reportInput) (*struct{},
 	for i, l := range in.Body.Links {
 		r.Links[i] = control.LinkReport{
 			Tunnel: tunnel.ID(l.Tunnel), Session: l.Session, Kind: kindsOf[l.State], At: l.At,
-			Protocol: l.Protocol, Agent: l.AgentVersion, Error: l.Reason, Normal: l.Normal,
+			Protocol: l.Protocol, Agent: l.AgentVersion, Reason: l.Reason, Normal: l.Normal,
 		}
 	}
 	for i, c := range in.Body.Counts {

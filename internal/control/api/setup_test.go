@@ -10,13 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/control/api"
-	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,16 +50,7 @@ func (l *locked) String() string {
 
 func newPlant(t *testing.T, edit ...func(*api.Options)) *plant {
 	t.Helper()
-	kept, err := sqlite.Open(t.Context(), sqlite.Options{Timeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := kept.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return plantOn(t, kept, edit...)
+	return plantOn(t, planetest.Store(t), edit...)
 }
 
 func plantOn(t *testing.T, kept control.Store, edit ...func(*api.Options)) *plant {

@@ -30,7 +30,7 @@ type (
 		Body tunnelWish `contentType:"application/merge-patch+json"`
 	}
 	listInput struct {
-		Search    string        `query:"search" doc:"Part of slug, name or id, in any case; at most 256 bytes."`
+		Search    string        `query:"search" doc:"Part of slug, name or id, in any case; at most 256 bytes. Tunnels whose whole id, slug or name it is come first, at most 3 of them."`
 		Status    tunnel.Status `query:"status" enum:"active,expired,revoked"`
 		Connected string        `query:"connected" enum:"true,false,unknown"`
 		Cursor    string        `query:"cursor" maxLength:"1024" doc:"next of the page before."`
@@ -52,7 +52,7 @@ type tunnelMade struct {
 }
 
 type tunnelPage struct {
-	Tunnels []TunnelShown `json:"tunnels" nullable:"false" doc:"Newest first. May be fewer than the limit, or none, with a next page."`
+	Tunnels []TunnelShown `json:"tunnels" nullable:"false" doc:"Newest first, but for those that a search names exactly. May be fewer than the limit, or none, with a next page."`
 	Next    *string       `json:"next" doc:"Cursor of the next page; null at the end."`
 }
 

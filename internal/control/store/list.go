@@ -124,6 +124,9 @@ func (c *conditions) notBefore(at control.Position) {
 
 func (c *conditions) selection(sel control.Selection) {
 	now := sel.Now.UnixMicro()
+	for _, id := range sel.Without {
+		c.add(`t.id <> %s`, string(id))
+	}
 	if sel.Search != "" {
 		escape := strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`)
 		c.add(`t.search LIKE %s ESCAPE '!'`, "%"+escape.Replace(sel.Search)+"%")

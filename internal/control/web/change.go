@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -63,18 +64,18 @@ func (s *Site) changeAccess(w http.ResponseWriter, r *http.Request, v *visit) er
 	})
 }
 
-// change makes one change of a tunnel, or shows its page again with what is
+// change makes one change of a tunnel, or shows its page again with all that is
 // wrong in the form.
 func (s *Site) change(w http.ResponseWriter, r *http.Request, v *visit, form string, e *entry, edit func(*control.Tunnel) error) error {
 	id, err := tunnel.ParseID(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	if !e.bad() {
-		_, err := v.plane.ChangeTunnel(r.Context(), id, edit)
-		if err := e.refused(err); err != nil {
-			return err
-		}
+	_, err = v.plane.ChangeTunnel(r.Context(), id, func(t *control.Tunnel) error {
+		return errors.Join(e.wrongSoFar(), edit(t))
+	})
+	if err := e.refused(err); err != nil {
+		return err
 	}
 	if e.bad() {
 		return s.tunnelPage(w, r, v, http.StatusUnprocessableEntity, form, e)
@@ -141,16 +142,15 @@ func (s *Site) createTunnel(w http.ResponseWriter, r *http.Request, v *visit) er
 	if err != nil {
 		return err
 	}
-	if !e.bad() {
-		auth(&c.Auth)
-		t, token, err := v.plane.CreateTunnel(r.Context(), c)
-		if err == nil {
-			s.keepMade(v, string(t.ID), token, target)
-			return s.done(w, r, v, pathOf(t.ID), "Tunnel made.")
-		}
-		if err := e.refused(err); err != nil {
-			return err
-		}
+	auth(&c.Auth)
+	c.Wrong = e.wrongSoFar()
+	t, token, err := v.plane.CreateTunnel(r.Context(), c)
+	if err == nil {
+		s.keepMade(v, string(t.ID), token, target)
+		return s.done(w, r, v, pathOf(t.ID), "Tunnel made.")
+	}
+	if err := e.refused(err); err != nil {
+		return err
 	}
 	return s.newPage(w, r, v, http.StatusUnprocessableEntity, e)
 }

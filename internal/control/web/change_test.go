@@ -208,7 +208,8 @@ func TestChangeAccess(t *testing.T) {
 		{"no user", "basic", "", "password1", "user"},
 		{"no password", "basic", "ann", "", "auth.credentials"},
 		{"too short", "basic", "ann", "short", "auth.credentials"},
-		{"a colon", "basic", "a:b", "password1", "auth.credentials"},
+		{"a colon", "basic", "a:b", "password1", "user"},
+		{"a line end in a user", "basic", "a\nb", "password1", "user"},
 	} {
 		a := b.post(path+"/access", append(kept(), "auth.type", row.kind, "user", row.user, "auth.credentials", row.secret)...)
 		a.want(t, http.StatusUnprocessableEntity).marked(t, `data-error="`+row.field+`"`)

@@ -79,26 +79,72 @@ func (e *entry) fill(fields []field) []field {
 	return fields
 }
 
-// refused puts package control's refusal at the field that it is about. Any
-// other error is given back.
+// errForm is a form in which something can't be read. Package control gets it with
+// the rest, so that one answer tells all that is wrong.
+var errForm = errors.New("something in the form can't be read")
+
+// wrongSoFar is errForm when something is wrong already.
+func (e *entry) wrongSoFar() error {
+	if e.bad() {
+		return errForm
+	}
+	return nil
+}
+
+// refused puts each part of package control's refusal at the field that it is
+// about. Any other error is given back.
 func (e *entry) refused(err error) error {
 	if err == nil {
 		return nil
 	}
-	if wrong, ok := errors.AsType[*control.FieldError](err); ok {
+	entries := make(map[string][]wrongEntry) // of lists, by their field
+	for _, wrong := range control.FieldErrors(err) {
 		name, index, listed := strings.Cut(wrong.Field, "[")
-		text := wrong.Detail
-		if n, err := strconv.Atoi(strings.TrimSuffix(index, "]")); listed && err == nil {
-			text = "entry " + strconv.Itoa(n+1) + " " + text
+		n, err := strconv.Atoi(strings.TrimSuffix(index, "]"))
+		if listed && err == nil {
+			entries[name] = append(entries[name], wrongEntry{n + 1, wrong.Detail})
+		} else {
+			e.wrong(name, capital(wrong.Detail)+".")
 		}
-		e.wrong(name, capital(text)+".")
-		return nil
+	}
+	for name, list := range entries {
+		e.wrong(name, tellEntries(list))
 	}
 	if errors.Is(err, control.ErrTaken) {
 		e.wrong("slug", "It is taken, or held back because it was another tunnel's.")
+	}
+	if e.bad() {
 		return nil
 	}
 	return err
+}
+
+// wrongEntry is one of a list, from 1.
+type wrongEntry struct {
+	number int
+	detail string
+}
+
+// tellEntries says what is wrong with several of a list, the same only once.
+func tellEntries(list []wrongEntry) string {
+	var details []string
+	numbers := make(map[string][]string)
+	for _, w := range list {
+		if numbers[w.detail] == nil {
+			details = append(details, w.detail)
+		}
+		numbers[w.detail] = append(numbers[w.detail], strconv.Itoa(w.number))
+	}
+	var parts []string
+	for _, detail := range details {
+		which := numbers[detail]
+		if len(which) == 1 {
+			parts = append(parts, "Entry "+which[0]+" "+detail+".")
+			continue
+		}
+		parts = append(parts, "Entries "+strings.Join(which[:len(which)-1], ", ")+" and "+which[len(which)-1]+": each "+detail+".")
+	}
+	return strings.Join(parts, " ")
 }
 
 func capital(text string) string {

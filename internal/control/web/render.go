@@ -43,6 +43,7 @@ func (s *Site) readPages() (map[string]*template.Template, error) {
 	shared, err := template.New("layout.html").Funcs(template.FuncMap{
 		"asset": s.assets.path,
 		"when":  when,
+		"why":   why,
 		"count": count,
 		"many":  many,
 		"add":   func(a, b int) int { return a + b },

@@ -97,7 +97,7 @@ func callerFields(a control.Auth, e *entry) []field {
 			{Value: "basic", Text: "a user and a password"},
 			{Value: "bearer", Text: "a token"},
 		}, kind)},
-		{Name: "user", Label: "New user", Kind: "text", Hint: "Only with a password.", Max: 256},
+		{Name: "user", Label: "New user", Kind: "text", Hint: "Without a colon.", Max: 256},
 		{Name: "auth.credentials", Label: "New password or token", Kind: "secret", Hint: "8 to 256 bytes. It is kept as a hash and never shown.", Max: 256},
 		{Name: "auth.pass_on", Label: "Pass the credential on to the agent", Kind: "check", Checked: a.PassOn},
 	})
@@ -125,6 +125,8 @@ func (e *entry) cidrs() control.CIDRs {
 	return control.CIDRs{Allow: e.networks("cidrs.allow"), Deny: e.networks("cidrs.deny")}
 }
 
+// networks reads networks and addresses. What is none is the zero Prefix, which
+// package control refuses by its number together with what else can't be.
 func (e *entry) networks(name string) []netip.Prefix {
 	var list []netip.Prefix
 	for _, text := range e.list(name) {
@@ -133,37 +135,27 @@ func (e *entry) networks(name string) []netip.Prefix {
 			p, err = addr.Prefix(addr.BitLen())
 		}
 		if err != nil {
-			e.wrong(name, "Entry "+strconv.Itoa(len(list)+1)+" must be a network such as 192.0.2.0/24 or 2001:db8::/32, or a single address.")
-			return nil
+			p = netip.Prefix{}
 		}
 		list = append(list, p)
 	}
 	return list
 }
 
-// auth gives what changes a tunnel's credentials as the form asks. The new one
-// is hashed here, which takes its time, and not while the tunnel is locked.
+// auth gives what changes a tunnel's credentials as the form asks; nothing, if
+// that can't be read. The new one is hashed here, which takes its time, and not
+// while the tunnel is locked.
 func (e *entry) auth() (func(*control.Auth), error) {
 	kind := control.AuthKind(strings.TrimPrefix(e.values.Get("auth.type"), "none"))
 	if kind == control.AuthNone {
 		return func(a *control.Auth) { *a = control.Auth{} }, nil
 	}
-	user, secret := e.get("user"), e.values.Get("auth.credentials")
-	if kind == control.AuthBearer {
-		user = "" // its field is out of sight
+	added, err := e.newCredential(kind)
+	if err != nil {
+		return nil, err
 	}
-	var added []control.Credential
-	switch {
-	case secret != "" && kind == control.AuthBasic && user == "":
-		e.wrong("user", "A password needs a user.")
-	case secret == "" && user != "":
-		e.wrong("auth.credentials", "A new user needs a password.")
-	case secret != "":
-		made, err := control.NewCredential(user, secret)
-		if err != nil {
-			return nil, e.refused(err)
-		}
-		added = append(added, made)
+	if e.errors["user"] != "" || e.errors["auth.credentials"] != "" {
+		return func(*control.Auth) {}, nil
 	}
 	return func(a *control.Auth) {
 		var list []control.Credential
@@ -175,4 +167,25 @@ func (e *entry) auth() (func(*control.Auth), error) {
 		}
 		*a = control.Auth{Kind: kind, Credentials: append(list, added...), PassOn: e.values.Get("auth.pass_on") != ""}
 	}, nil
+}
+
+// newCredential is the one that the form adds, if it adds one.
+func (e *entry) newCredential(kind control.AuthKind) ([]control.Credential, error) {
+	user, secret := e.get("user"), e.values.Get("auth.credentials")
+	switch {
+	case kind == control.AuthBearer:
+		user = "" // its field is out of sight
+	case secret != "" && user == "":
+		e.wrong("user", "A password needs a user.")
+	case secret == "" && user != "":
+		e.wrong("auth.credentials", "A new user needs a password.")
+	}
+	if err := e.refused(control.CheckUser(user)); err != nil {
+		return nil, err
+	}
+	if secret == "" {
+		return nil, nil
+	}
+	made, err := control.NewCredential(user, secret)
+	return []control.Credential{made}, e.refused(err)
 }

@@ -9,14 +9,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/control/guesses"
-	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
 	"github.com/getbindu/bindu-edge/internal/control/web"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -30,16 +29,7 @@ type plant struct {
 
 func newPlant(t *testing.T, edit ...func(*web.Options)) *plant {
 	t.Helper()
-	kept, err := sqlite.Open(t.Context(), sqlite.Options{Timeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := kept.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return plantOn(t, kept, edit...)
+	return plantOn(t, planetest.Store(t), edit...)
 }
 
 func plantOn(t *testing.T, kept control.Store, edit ...func(*web.Options)) *plant {

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/control"
-	"github.com/getbindu/bindu-edge/internal/control/store/sqlite"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/test/planetest"
 )
 
 const part = "partial"
@@ -39,7 +39,7 @@ func TestInjection(t *testing.T) {
 		}
 		err = p.plane.Report(t.Context(), control.Report{Pod: tunnel.PodID(text), Links: []control.LinkReport{
 			{Tunnel: made.ID, Session: "s", Kind: control.LinkOpened, Protocol: text, Agent: text},
-			{Tunnel: made.ID, Session: "s", Kind: control.LinkClosed, Error: text},
+			{Tunnel: made.ID, Session: "s", Kind: control.LinkClosed, Reason: text},
 		}})
 		if err != nil {
 			t.Fatal(err)
@@ -154,12 +154,7 @@ func (s *counting) Tunnels(_ context.Context, q control.Selection) ([]control.Li
 // However many tunnels there are, a page asks for a bounded number of them.
 func TestListIsBounded(t *testing.T) {
 	t.Parallel()
-	kept, err := sqlite.Open(t.Context(), sqlite.Options{Timeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = kept.Close() })
-	s := &counting{Store: kept}
+	s := &counting{Store: planetest.Store(t)}
 	b := plantOn(t, s).signedIn(control.RoleViewer)
 	a := b.get("/?search=rare").want(t, http.StatusOK)
 	if s.asked != 3 || s.most != 50 || !strings.Contains(a.body, "Look further") {
@@ -218,12 +213,7 @@ func (s *away) KeyByDigest(ctx context.Context, d control.Digest) (control.Key, 
 
 func TestStoreIsAway(t *testing.T) {
 	t.Parallel()
-	kept, err := sqlite.Open(t.Context(), sqlite.Options{Timeout: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = kept.Close() })
-	s := &away{Store: kept}
+	s := &away{Store: planetest.Store(t)}
 	b := plantOn(t, s).signedIn(control.RoleViewer)
 	s.on = true
 	if a := b.get("/").want(t, http.StatusServiceUnavailable); !strings.Contains(a.body, "does not answer") || strings.Contains(a.body, "dial") {

@@ -2,8 +2,10 @@ package web
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/control"
@@ -47,19 +49,27 @@ type row struct {
 	Title     string // its name, or else its slug
 	Slug      tunnel.Slug
 	State     state
-	Since     time.Time // in that state of the link; zero = never connected
+	Since     time.Time // in that state; zero = never connected
 	Pod       tunnel.PodID
 	ExpiresAt time.Time
+	Ended     bool // by that
 	CreatedAt time.Time
 }
 
 func rowOf(l control.Listed, now time.Time) row {
 	r := row{
 		ID: l.ID, Title: titleOf(l.Tunnel), Slug: l.Slug, State: stateOf(l, now),
-		Since: l.Link.Since, ExpiresAt: l.ExpiresAt, CreatedAt: l.CreatedAt,
+		Since: l.Link.Since, ExpiresAt: l.ExpiresAt, Ended: !l.ExpiresAt.After(now), CreatedAt: l.CreatedAt,
 	}
-	if r.State.Key == "online" {
+	switch r.State.Key {
+	case "online":
 		r.Pod = l.Link.Pod
+	case "revoked":
+		r.Since = l.RevokedAt
+	case "expired":
+		r.Since = l.ExpiresAt
+	case "unknown":
+		r.Since = l.Link.ReportedAt
 	}
 	return r
 }
@@ -92,11 +102,14 @@ type tunnelsView struct {
 
 func (s *Site) tunnels(w http.ResponseWriter, r *http.Request, v *visit) error {
 	asked := r.URL.Query()
-	search, status, link := asked.Get("search"), asked.Get("status"), asked.Get("link")
+	search, status, link := strings.TrimSpace(asked.Get("search")), asked.Get("status"), asked.Get("link")
 	q := control.Query{
 		Search: search, Status: tunnel.Status(status), Link: control.LinkState(link), Cursor: asked.Get("cursor"), Limit: perPage,
 	}
 	listed, next, err := look(r.Context(), v.plane, q)
+	if wrong, ok := errors.AsType[*control.FieldError](err); ok && wrong.Field == "search" {
+		err = nil // what no tunnel may be called, none is called
+	}
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,13 @@ func Bench(b *testing.B, s control.Store) {
 			}
 		})
 	}
+	b.Run("exact match", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := s.Exact(b.Context(), control.Selection{Search: "slug-000000", Exactly: "slug-000000", Now: epoch}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("Report of 5,000 tunnels' counts", func(b *testing.B) {
 		plane, err := control.New(control.Options{Store: s})
 		if err != nil {

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) control.Store) {
 		{"pages cover everything once", pages},
 		{"filters", filters},
 		{"a rare match is found in the end", rareMatch},
+		{"what a search names exactly", exact},
 		{"links", links},
 		{"counts", counts},
 		{"many counts", manyCounts},

@@ -96,6 +96,7 @@
     tellTimes();
     const ctx = event.detail.ctx;
     if (ctx.before) announce(ctx.before, states());
+    else if (ctx.target) document.getElementById(ctx.target.id)?.querySelector("[aria-invalid]")?.focus();
     document.dispatchEvent(new Event("page:swapped"));
   });
   document.addEventListener("htmx:finally:request", (event) => {
@@ -204,11 +205,7 @@
     setTimeout(() => { button.disabled = true; button.dataset.busy = ""; }); // twice would do it twice
   });
 
-  // The first wrong field, or else what was just made, is where to go on.
+  // The first wrong field is where to go on.
   const wrong = document.querySelector("[aria-invalid]");
   if (wrong) wrong.focus();
-  document.addEventListener("page:swapped", () => {
-    const again = document.querySelector("form [aria-invalid]");
-    if (again && !again.closest("form").contains(document.activeElement)) again.focus();
-  });
 })();
