@@ -16,6 +16,8 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/maypok86/otter/v2"
+
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
@@ -46,12 +48,13 @@ type Limits struct {
 }
 
 // Guard makes the gates of one pod's tunnels, and holds what they share. Its
-// memory is fixed: some 900 KiB, used as far as there are limits by caller. Make
-// it with New.
+// memory is bounded: some 900 KiB, used as far as there are limits by caller, and
+// what MaxUsed tunnels with a rate have used of it. Make it with New.
 type Guard struct {
 	opts   Options
 	seed   maphash.Seed
-	rates  *buckets      // by tunnel and address
+	rates  *buckets // by tunnel and address
+	rated  *otter.Cache[tunnel.ID, used]
 	passed *passed       // credentials that were right
 	slots  chan struct{} // one for each check that runs
 
@@ -64,13 +67,14 @@ func New(o Options) *Guard {
 		o.Checks = max(1, runtime.GOMAXPROCS(0)/2)
 	}
 	return &Guard{
-		opts: o, seed: maphash.MakeSeed(), rates: newBuckets(), passed: newPassed(),
+		opts: o, seed: maphash.MakeSeed(), rates: newBuckets(), rated: newUsed(), passed: newPassed(),
 		slots: make(chan struct{}, o.Checks), refused: newRefused(o.Refusals),
 	}
 }
 
-// Gate makes the gate of one link's tunnel. What was counted by address under an
-// earlier one of the same tunnel counts on.
+// Gate makes the gate of one link's tunnel. What was counted by rates under an
+// earlier one of the same tunnel counts on; each gate counts its own requests in
+// flight.
 func (g *Guard) Gate(grant tunnel.Grant) *Gate {
 	gate := &Gate{guard: g, id: maphash.String(g.seed, string(grant.Tunnel))}
 	gate.Update(grant)

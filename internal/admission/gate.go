@@ -12,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
@@ -33,11 +31,10 @@ type Gate struct {
 // rules are in force for the requests that find them. They are never changed, and
 // neither are the refusals, which all requests share.
 type rules struct {
-	Limits
-	rate     *rate.Limiter // nil = no limit
-	methods  []string      // nil = all that the door lets in
-	auth     *auth         // nil = everybody
-	allow    networks      // nil = everybody
+	used
+	methods  []string // nil = all that the door lets in
+	auth     *auth    // nil = everybody
+	allow    networks // nil = everybody
 	deny     networks
 	explicit bool // Response is the tunnel's own
 
@@ -58,12 +55,12 @@ func (g *Gate) Update(grant tunnel.Grant) {
 	defer g.updating.Unlock()
 	old := g.rules.Load()
 	if old == nil {
-		old = &rules{}
+		old = &rules{used: g.guard.used(grant.Tunnel)}
 	}
 	pod := g.guard.opts
 	l := pod.Limits.with(grant.Limits)
 	next := &rules{
-		Limits: l, rate: old.rate, methods: grant.Limits.Methods, explicit: grant.Limits.Response != nil,
+		used: used{Limits: l, rate: old.rate}, methods: grant.Limits.Methods, explicit: grant.Limits.Response != nil,
 		auth: newAuth(old.auth, grant), deny: merged(pod.CIDRs.Deny, grant.CIDRs.Deny),
 
 		errInFlight: fault.New(fault.ConcurrencyLimited, fmt.Sprintf("This tunnel takes %d requests at once.", l.InFlight)),
@@ -77,6 +74,7 @@ func (g *Gate) Update(grant tunnel.Grant) {
 	if l.RPS != old.RPS || l.burst() != old.burst() {
 		next.rate = limiter(old.rate, l)
 	}
+	g.guard.note(grant.Tunnel, next.used)
 	if next.methods != nil {
 		all := strings.Join(next.methods, ", ")
 		next.errMethod = &fault.Error{
@@ -180,12 +178,10 @@ func (g *Gate) spend(in *rules, req *http.Request) error {
 		return nil
 	}
 	now := time.Now()
-	r := in.rate.ReserveN(now, 1)
-	wait := r.DelayFrom(now)
-	if wait <= 0 {
+	if in.rate.AllowN(now, 1) { // a Reserve that is cancelled would lose what others took meanwhile
 		return nil
 	}
-	r.CancelAt(now)
+	wait := max(1, in.untilNext(now))
 	if key != 0 {
 		g.guard.rates.giveBack(key, everyOf(in.CallerRPS))
 	}

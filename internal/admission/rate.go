@@ -7,10 +7,43 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/maypok86/otter/v2"
 	"golang.org/x/time/rate"
 
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
+
+// used is what requests have used of a tunnel's rate, whichever link they took.
+type used struct {
+	Limits
+	rate *rate.Limiter // nil = no limit
+}
+
+// MaxUsed bounds of how many tunnels it is known when their link has ended. Of more
+// the oldest begin anew.
+const MaxUsed = 10_000
+
+func newUsed() *otter.Cache[tunnel.ID, used] {
+	return otter.Must(&otter.Options[tunnel.ID, used]{
+		MaximumSize: MaxUsed,
+		Executor:    func(upkeep func()) { upkeep() }, // on the writer's goroutine: none is left running
+	})
+}
+
+// used is what an earlier link of the tunnel has left: who connects again gets no
+// second burst.
+func (g *Guard) used(id tunnel.ID) used {
+	u, _ := g.rated.GetIfPresent(id)
+	return u
+}
+
+func (g *Guard) note(id tunnel.ID, u used) {
+	if u.rate != nil {
+		g.rated.Set(id, u)
+	} else {
+		g.rated.Invalidate(id)
+	}
+}
 
 // limiter is full, but for what has been used of the one before it: a change
 // refills nothing.

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -292,4 +295,68 @@ func BenchmarkRefused(b *testing.B) {
 			}
 		})
 	}
+}
+
+// However many are refused at once, the rate lets in what it should: refusals take
+// nothing from it.
+func TestRateUnderAStorm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const callers, seconds = 8, 3
+		g := gate(admission.Limits{RPS: 10, Burst: 10})
+		var passed atomic.Int64
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(func() {
+				for end := time.Now().Add(seconds * time.Second); time.Now().Before(end); {
+					for range 20 { // without a pause between them, so that they meet
+						if _, err := g.Enter(request(-1, false)); err == nil {
+							passed.Add(1)
+						}
+						runtime.Gosched()
+					}
+					<-time.After(10 * time.Millisecond)
+				}
+			})
+		}
+		all.Wait()
+		if n := passed.Load(); n < 39 || n > 40 {
+			t.Errorf("%d passed in %d s, want 10 and 10 a second", n, seconds)
+		}
+	})
+}
+
+// An agent that connects again brings no new burst, also when the limits have
+// changed meanwhile.
+func TestRateOutlivesTheLink(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rps := func(n float64) *float64 { return &n }
+		guard := admission.New(admission.Options{})
+		grant := tunnel.Grant{Tunnel: "t", Limits: tunnel.Limits{RPS: rps(3)}}
+		passes := func(grant tunnel.Grant, want int) {
+			t.Helper()
+			g := guard.Gate(grant)
+			n := 0
+			for range 10 {
+				if _, err := g.Enter(request(-1, false)); err == nil {
+					n++
+				}
+			}
+			if n != want {
+				t.Errorf("%d passed, want %d", n, want)
+			}
+		}
+		passes(grant, 3)
+		passes(grant, 0)
+		passes(tunnel.Grant{Tunnel: "another", Limits: grant.Limits}, 3)
+		grant.Limits.RPS = rps(5)
+		passes(grant, 2)
+		<-time.After(time.Second)
+		passes(grant, 5)
+		grant.Limits.RPS = rps(0)
+		passes(grant, 10)
+		grant.Limits.RPS = rps(5)
+		passes(grant, 5) // there was no rate in between
+	})
 }
