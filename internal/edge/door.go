@@ -78,11 +78,11 @@ func (e *Edge) publicServer() *http.Server {
 		protocols.SetUnencryptedHTTP2(true) // by prior knowledge, as gRPC callers use it
 	}
 	return &http.Server{
-		Handler:                      e.ingress,
+		Handler:                      goodbyes(e.ingress),
 		TLSConfig:                    e.publicTLS(),
 		Protocols:                    protocols,
 		ReadHeaderTimeout:            headerTime,
-		IdleTimeout:                  2 * time.Minute,
+		ConnState:                    connState, // and no IdleTimeout, see idle
 		MaxHeaderBytes:               maxHeader - 4096,
 		DisableGeneralOptionsHandler: true,
 		ConnContext:                  connContext,

@@ -69,6 +69,7 @@ type publicConn struct {
 	over   bool    // there were too many already
 	leave  func()  // counts no more
 	header *header // nil: none is to come
+	idle   idle
 }
 
 // Read reads what comes after the header.
@@ -116,14 +117,21 @@ type publicConnKey struct{}
 // connContext keeps the connection for its requests. How the caller takes an
 // answer shows at the socket, below TLS.
 func connContext(ctx context.Context, conn net.Conn) context.Context {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	c, ok := conn.(*publicConn)
-	if !ok {
+	c := publicOf(conn)
+	if c == nil {
 		return ctx
 	}
 	return ingress.WithConn(context.WithValue(ctx, publicConnKey{}, c), c.Conn)
+}
+
+// publicOf is what lies below a connection that net/http serves; nil if it is not
+// the public's.
+func publicOf(conn net.Conn) *publicConn {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	c, _ := conn.(*publicConn)
+	return c
 }
 
 var (

@@ -28,6 +28,7 @@ var (
 	errIdle  = errors.New("silent in both directions for too long")
 	errTotal = errors.New("reached its total time")
 	errStall = errors.New("the caller took nothing for too long")
+	errLeft  = errors.New("the caller sends no more, and nothing more came for it")
 )
 
 // clock watches one exchange with one timer. The data path only stores
@@ -48,6 +49,7 @@ type clock struct {
 	active    atomic.Int64 // a byte moved, either way
 	blocked   atomic.Int64 // a write to the caller began and has not ended
 	written   atomic.Int64 // a byte went to the caller
+	left      atomic.Int64 // the caller of an upgraded stream sends no more
 	upgraded  atomic.Bool
 	keepAlive atomic.Pointer[func()] // set on event streams; must not block
 
@@ -103,6 +105,13 @@ func (c *clock) gotAnswer() {
 	c.again(next)
 }
 
+// halfClosed notes that the caller of an upgraded stream sends no more. Mostly it
+// is gone, which only shows when there is something to send to it.
+func (c *clock) halfClosed() {
+	c.left.Store(c.now())
+	c.again(lingerHalfClosed)
+}
+
 // stop ends the clock; cut is not called afterwards unless it has begun.
 func (c *clock) stop() {
 	c.ended.Store(true)
@@ -140,7 +149,7 @@ func (c *clock) look() {
 		next = min(next, left)
 		return false
 	}
-	active, limits := c.active.Load(), c.limits
+	active, limits, left := c.active.Load(), c.limits, c.left.Load()
 	switch {
 	case due(0, limits.Total):
 		if c.answered.Load() == 0 {
@@ -163,6 +172,10 @@ func (c *clock) look() {
 			next = min(next, orNever(limits.FirstByte), orNever(limits.Idle))
 		}
 	case c.upgraded.Load():
+		if left != 0 && due(max(active, left), lingerHalfClosed) {
+			c.end(errLeft)
+			return
+		}
 		if due(active, limits.UpgradeIdle) {
 			c.end(errIdle)
 			return
@@ -186,6 +199,9 @@ func (c *clock) look() {
 		next = min(next, c.stallTick())
 	}
 	c.again(next)
+	if left == 0 && c.left.Load() != 0 {
+		c.again(lingerHalfClosed) // its own may have come before that
+	}
 }
 
 // stoodStill says who stopped an upload: the caller if we wait for its bytes,

@@ -25,6 +25,7 @@ var (
 	writing    = (*clock).writing
 	wrote      = (*clock).wrote
 	stopped    = (*clock).stop
+	halfClosed = (*clock).halfClosed
 	upgraded   = func(c *clock) { c.upgraded.Store(true) }
 )
 
@@ -74,6 +75,9 @@ func TestClocks(t *testing.T) {
 		{"upgraded has its own", Timeouts{UpgradeIdle: 30 * s}, []step{{s, gotAnswer}, {s, upgraded}}, 31 * s, errIdle},
 		{"upgraded below idle", Timeouts{Idle: 60 * s, UpgradeIdle: 30 * s}, []step{{s, gotAnswer}, {s, upgraded}}, 31 * s, errIdle},
 		{"upgraded beyond idle", Timeouts{Idle: 60 * s, UpgradeIdle: 90 * s}, []step{{s, gotAnswer}, {s, upgraded}}, 91 * s, errIdle},
+		{"upgraded, and the caller ends", Timeouts{UpgradeIdle: 60 * s}, []step{{0, gotAnswer}, {0, upgraded}, {9 * s, halfClosed}}, 14 * s, errLeft},
+		{"upgraded without a clock, and the caller ends", Timeouts{}, []step{{0, gotAnswer}, {0, upgraded}, {9 * s, halfClosed}}, 14 * s, errLeft},
+		{"upgraded, the caller ends and the agent goes on", Timeouts{}, []step{{0, gotAnswer}, {0, upgraded}, {9 * s, halfClosed}, {13 * s, wrote}, {17 * s, wrote}}, 22 * s, errLeft},
 		{"upgraded moves", Timeouts{UpgradeIdle: 30 * s}, []step{{0, gotAnswer}, {0, upgraded}, {29 * s, moved}}, 59 * s, errIdle},
 
 		{"stalled", Timeouts{CallerStall: 8 * s}, []step{{0, gotAnswer}, {2 * s, writing}}, 10 * s, errStall},

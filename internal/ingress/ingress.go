@@ -335,7 +335,7 @@ func (h *Handler) forward(ctx context.Context, w *response, r *http.Request, x *
 	}
 	defer func() {
 		if cause := context.Cause(ctx); cause != nil && x.outcome == "" {
-			if x.outcome, x.err = outcomeAborted, cause; !w.clock.fired.Load() {
+			if x.outcome, x.err = outcomeAborted, cause; !w.clock.fired.Load() || errors.Is(cause, errLeft) {
 				x.outcome = outcomeCallerGone
 			}
 		}

@@ -3,6 +3,7 @@ package ingress
 import (
 	"bufio"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -47,8 +48,8 @@ type response struct {
 	closed bool       // the handler is done: no more comments
 }
 
-// lingerHalfClosed is how long a caller may still send after the agent has
-// ended an upgraded stream.
+// lingerHalfClosed is how long a caller may still send after the agent has ended
+// an upgraded stream, and how long an agent may be silent after the caller has.
 const lingerHalfClosed = 5 * time.Second
 
 func newResponse(rw http.ResponseWriter, r *http.Request, upload *body) *response {
@@ -219,8 +220,13 @@ type upgradedConn struct {
 
 func (c *upgradedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 && c.response.clock != nil {
-		c.response.clock.moved()
+	if k := c.response.clock; k != nil {
+		if n > 0 {
+			k.moved()
+		}
+		if errors.Is(err, io.EOF) {
+			k.halfClosed()
+		}
 	}
 	c.response.bytesIn.Add(int64(n))
 	if m := c.response.metrics; m != nil {

@@ -17,10 +17,6 @@ import (
 // It is measured, so it has the machine to itself.
 func TestShapesOfHTTP2(t *testing.T) {
 	s := startSiege(t, time.Second, http.HandlerFunc(shapesOrigin))
-	// net/http keeps a connection that has ended until its idle timer fires, after
-	// 2 minutes, with the up to 1,000 requests (of 5 kB) that waited on it. These are
-	// the attackers who send that many: two of each of two shapes.
-	s.grows += 4 * 5 * mib
 	path := "/local_tunnel/" + string(s.attacked.slug)
 	get := func(f *framer, stream uint32, path string, more ...string) error {
 		return f.headers(stream, true, append([]string{":method", "GET", ":scheme", "https", ":authority", s.addr, ":path", path}, more...)...)

@@ -31,7 +31,6 @@ type siege struct {
 	caller          *http.Client // of the quiet tunnel
 	before          siegeState
 	lasts           time.Duration // how long attackers go on with one shape, at most
-	grows           float64       // by how much the heap may, for a while
 	came            atomic.Int64  // connections of attackers
 }
 
@@ -55,16 +54,17 @@ const (
 )
 
 // startSiege starts the pod and its tunnels; origin is behind the attacked one.
-func startSiege(t *testing.T, lasts time.Duration, origin http.Handler) *siege {
+func startSiege(t *testing.T, lasts time.Duration, origin http.Handler, env ...string) *siege {
 	t.Helper()
 	program, err := plainBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &siege{t: t, lasts: lasts, grows: siegeHeap, plane: startPlane(t), ca: newAuthority(t)}
+	s := &siege{t: t, lasts: lasts, plane: startPlane(t), ca: newAuthority(t)}
 	pair := newKeyPair(t)
 	s.ca.issue(t, pair, 2)
-	env := edgeEnv(t, s.plane, append(serveTLS(pair), fmt.Sprint("WS_PING_INTERVAL_SECONDS=", pings.Seconds()))...)
+	env = append(env, fmt.Sprint("WS_PING_INTERVAL_SECONDS=", pings.Seconds()))
+	env = edgeEnv(t, s.plane, append(serveTLS(pair), env...)...)
 	s.edge = &edge{env: env}
 	for _, v := range env {
 		if port, ok := strings.CutPrefix(v, "PORT="); ok {
@@ -195,7 +195,7 @@ func (s *siege) wantAsBefore() {
 	defer tick.Stop()
 	for began := time.Now(); ; <-tick.C {
 		now = s.state(true)
-		if now.goroutines <= s.before.goroutines+siegeGoroutines && now.heap <= s.before.heap+s.grows && now.resident <= s.before.resident+siegeResident {
+		if now.goroutines <= s.before.goroutines+siegeGoroutines && now.heap <= s.before.heap+siegeHeap && now.resident <= s.before.resident+siegeResident {
 			break
 		}
 		if time.Since(began) > patience {
