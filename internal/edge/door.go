@@ -57,7 +57,7 @@ func (e *Edge) listenPublic(given net.Listener) error {
 			return err
 		}
 	}
-	e.public = &publicListener{Listener: given, crowd: all, balancer: behind}
+	e.public = &publicListener{Listener: given, crowd: all, balancer: behind, stall: cfg.CallerStall}
 	if cfg.RedirectHTTPPort != 0 {
 		l, err := listen("REDIRECT_HTTP_PORT", cfg.RedirectHTTPPort)
 		if err != nil {
@@ -78,11 +78,11 @@ func (e *Edge) publicServer() *http.Server {
 		protocols.SetUnencryptedHTTP2(true) // by prior knowledge, as gRPC callers use it
 	}
 	return &http.Server{
-		Handler:                      goodbyes(e.ingress),
+		Handler:                      handlers(e.ingress),
 		TLSConfig:                    e.publicTLS(),
 		Protocols:                    protocols,
 		ReadHeaderTimeout:            headerTime,
-		ConnState:                    connState, // and no IdleTimeout, see idle
+		ConnState:                    connState, // and no IdleTimeout, see between
 		MaxHeaderBytes:               maxHeader - 4096,
 		DisableGeneralOptionsHandler: true,
 		ConnContext:                  connContext,

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/ingress"
@@ -37,7 +38,8 @@ func (c *crowd) past() int64 { return max(64, c.limit/10) }
 type publicListener struct {
 	net.Listener
 	crowd    *crowd
-	balancer *balancer // nil: connections come from the callers themselves
+	balancer *balancer     // nil: connections come from the callers themselves
+	stall    time.Duration // how long a caller may take nothing of an answer; 0 = for ever
 }
 
 func (l *publicListener) Accept() (net.Conn, error) {
@@ -54,7 +56,7 @@ func (l *publicListener) Accept() (net.Conn, error) {
 			_ = conn.Close()
 			continue
 		}
-		c := &publicConn{Conn: conn, leave: sync.OnceFunc(func() { l.crowd.open.Add(-1) })}
+		c := &publicConn{Conn: conn, between: between{stall: l.stall}, leave: sync.OnceFunc(func() { l.crowd.open.Add(-1) })}
 		c.over = l.crowd.limit > 0 && n > l.crowd.limit
 		if l.balancer != nil {
 			c.header = &header{from: l.balancer}
@@ -69,7 +71,8 @@ type publicConn struct {
 	over   bool    // there were too many already
 	leave  func()  // counts no more
 	header *header // nil: none is to come
-	idle   idle
+
+	between between
 }
 
 // Read reads what comes after the header.
@@ -141,7 +144,7 @@ var (
 
 // full refuses r when this pod has no room for it.
 func (e *Edge) full(r *http.Request) error {
-	if c, ok := r.Context().Value(publicConnKey{}).(*publicConn); ok && c.over {
+	if c := publicOfRequest(r.Context()); c != nil && c.over {
 		e.refusals.connections()
 		return errCrowded
 	}
@@ -156,7 +159,7 @@ func (e *Edge) full(r *http.Request) error {
 // more: tunnels have a limit of their own. Until then, and while it is refused, it
 // counts.
 func tunnelConn(r *http.Request) {
-	if c, ok := r.Context().Value(publicConnKey{}).(*publicConn); ok {
+	if c := publicOfRequest(r.Context()); c != nil {
 		c.leave()
 		socket.LimitUnsent(c.Conn, wsconn.Unsent)
 	}

@@ -39,7 +39,7 @@ func servePublic(t *testing.T, l net.Listener, h http.Handler) {
 	t.Helper()
 	e := &Edge{log: slog.New(slog.DiscardHandler)}
 	s := e.publicServer()
-	s.Handler = goodbyes(h)
+	s.Handler = handlers(h)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -82,7 +82,7 @@ func idling(t *testing.T, test func(t *testing.T, l *pipes, all *crowd)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		l, all := newPipes(), &crowd{}
-		servePublic(t, &publicListener{Listener: l, crowd: all}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		servePublic(t, &publicListener{Listener: l, crowd: all, stall: callerStall}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/slow" {
 				time.Sleep(time.Hour)
 			}
@@ -91,6 +91,8 @@ func idling(t *testing.T, test func(t *testing.T, l *pipes, all *crowd)) {
 		test(t, l, all)
 	})
 }
+
+const callerStall = 30 * time.Second
 
 // frames is a caller that speaks HTTP/2 as it likes.
 type frames struct {
@@ -304,4 +306,49 @@ func TestIdleHTTP1(t *testing.T) {
 			t.Errorf("it ended after %s more, want 1 ns", after)
 		}
 	})
+}
+
+// A caller who does not read its answer, or whose request the server answers
+// without us and then waits for, keeps no connection; a slow one keeps its own.
+func TestBetweenRequests(t *testing.T) {
+	t.Parallel()
+	const get = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, row := range []struct {
+		name string
+		send string
+		read int           // answers, before the caller stops
+		want time.Duration // until the connection is closed
+	}{
+		{"nothing is read", get, 0, callerStall},
+		{"the second is not read", get + get, 1, callerStall},
+		{"all is read", get + get, 2, idleTime},
+		{"an expectation that nobody knows", "POST / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\nContent-Length: 3\r\n\r\n", 1, beginTime},
+		{"the same, and it is not read", "POST / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\nContent-Length: 3\r\n\r\n", 0, beginTime},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			idling(t, func(t *testing.T, l *pipes, all *crowd) {
+				caller := l.dial(t)
+				if _, err := io.WriteString(caller, row.send); err != nil {
+					t.Fatal(err)
+				}
+				answers := bufio.NewReader(caller)
+				for range row.read {
+					if _, err := http.ReadResponse(answers, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(row.want - time.Second)
+				synctest.Wait()
+				if all.open.Load() != 1 {
+					t.Errorf("closed before %s", row.want)
+				}
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if all.open.Load() != 0 {
+					t.Errorf("still open after %s", row.want)
+				}
+			})
+		})
+	}
 }
