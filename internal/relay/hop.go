@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
@@ -15,8 +16,8 @@ import (
 
 // To returns the way to a tunnel that pod holds. Beside the rules of
 // h2.Conn.RoundTrip: its errors are *fault.Errors or the context's cause; one
-// that satisfies fault.ErrNotDelivered may also be ErrMisdirected, ErrGone or
-// ErrLeft, and then the tunnel is to be looked for again.
+// that satisfies fault.ErrNotDelivered may also be ErrMisdirected, ErrGone,
+// ErrUnreachable or ErrLeft, and then the tunnel is to be looked for again.
 func (c *Client) To(pod tunnel.PodID, id tunnel.ID) http.RoundTripper {
 	return roundTripper(func(req *http.Request) (*http.Response, error) {
 		began := time.Now()
@@ -33,7 +34,11 @@ func (c *Client) hop(req *http.Request, pod tunnel.PodID, id tunnel.ID) (*http.R
 		if req.Context().Err() != nil {
 			return nil, err
 		}
-		return nil, unavailable("The pod that holds this tunnel can't be reached.", err)
+		why := ErrUnreachable
+		if errors.Is(err, syscall.ECONNRESET) {
+			why = ErrGone // it had taken the connection, and was killed before it knew
+		}
+		return nil, unavailable("The pod that holds this tunnel can't be reached.", errors.Join(why, err))
 	}
 	out := *req
 	out.Header = maps.Clone(req.Header)

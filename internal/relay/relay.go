@@ -86,6 +86,11 @@ var (
 	// fault.ErrNotDelivered.
 	ErrLeft = errors.New("the pod has ended the connection")
 
+	// ErrUnreachable is said of a pod that can't be connected to, for whatever
+	// reason: it may be gone with its machine, and its tunnels elsewhere, or only out
+	// of our sight. It satisfies fault.ErrNotDelivered.
+	ErrUnreachable = errors.New("the pod can't be reached")
+
 	// ErrUnproven is said of a far end that could not prove to be a peer.
 	ErrUnproven = errors.New("the far end could not prove to be a pod of ours")
 )

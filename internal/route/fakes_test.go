@@ -154,7 +154,7 @@ var (
 	misdirected = fault.NotDelivered("not here", relay.ErrMisdirected)
 	gone        = unreached(relay.ErrGone)
 	left        = unreached(relay.ErrLeft)
-	timeout     = unreached(context.DeadlineExceeded)
+	timeout     = unreached(errors.Join(relay.ErrUnreachable, context.DeadlineExceeded))
 )
 
 func unreached(cause error) *fault.Error {

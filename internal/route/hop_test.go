@@ -92,7 +92,22 @@ func TestNotLinkedHere(t *testing.T) {
 		{
 			name: "the pod does not answer in time", owner: []answer{{pod: there}},
 			tries: map[tunnel.PodID][]try{there: {fails(timeout), answers}},
-			code:  fault.RelayUnavailable, hops: []tunnel.PodID{there}, asked: []string{"owner"},
+			code:  fault.RelayUnavailable, hops: []tunnel.PodID{there}, asked: []string{"owner", "owner"},
+		},
+		{
+			name: "the pod does not answer in time, and the agent has left it", owner: []answer{{pod: there}, {pod: other}},
+			tries: map[tunnel.PodID][]try{there: {fails(timeout)}, other: {answers}},
+			hops:  []tunnel.PodID{there, other}, asked: []string{"owner", "owner"},
+		},
+		{
+			name: "the pod does not answer in time, and nobody holds it any more", owner: []answer{{pod: there}, {}},
+			tries: map[tunnel.PodID][]try{there: {fails(timeout)}},
+			code:  fault.TunnelOffline, hops: []tunnel.PodID{there}, asked: []string{"owner", "owner", "expected", "owner", "expected"},
+		},
+		{
+			name: "no pod can be reached that has it", owner: []answer{{pod: there}, {pod: other}},
+			tries: map[tunnel.PodID][]try{there: {fails(timeout)}, other: {fails(timeout)}},
+			code:  fault.RelayUnavailable, hops: []tunnel.PodID{there, other}, asked: []string{"owner", "owner", "owner"},
 		},
 		{
 			name: "the connection had just ended", owner: []answer{{pod: there}},

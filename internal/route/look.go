@@ -61,6 +61,8 @@ func (w way) glance(ctx context.Context, s *search) (http.RoundTripper, waiting,
 	case elsewhere && holder.Session != s.avoid:
 		s.last = holder.Session
 		return w.opts.Peers.To(holder.Pod, w.id), waiting{}, nil
+	case elsewhere && s.apart != nil:
+		return nil, waiting{}, s.apart
 	case elsewhere && s.gone:
 		// Its pod has ended and its lease not yet: the agent is on its way to
 		// another pod.

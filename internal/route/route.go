@@ -146,6 +146,7 @@ type search struct {
 	last  string // session of the claim that the last hop went to
 	avoid string // session of a claim that led nowhere
 	gone  bool   // because its pod is gone
+	apart error  // because its pod could not be reached, and may be there
 	fresh bool   // only a fresh answer of the registry counts
 	own   bool   // the registry was asked again because it named this pod
 }
@@ -160,6 +161,10 @@ func (w way) another(s *search, err error) bool {
 	switch {
 	case gone, misdirected:
 		*s = search{avoid: s.last, gone: gone, fresh: true}
+		return true
+	case errors.Is(err, relay.ErrUnreachable):
+		// That took its time, and the registry has told of what happened meanwhile.
+		*s = search{avoid: s.last, apart: err}
 		return true
 	case errors.Is(err, relay.ErrLeft):
 		return true // that pod may have the tunnel still: the registry would have told

@@ -29,8 +29,8 @@ func New(a Addresses) *Dialer { return &Dialer{addresses: a} }
 
 var dialer = net.Dialer{KeepAlive: 15 * time.Second}
 
-// Dial connects to a pod. A pod that has no lease, and one whose machine refuses
-// the connection, is gone (relay.ErrGone).
+// Dial connects to a pod. A pod that has no lease, one whose machine refuses the
+// connection and one whose machine is not there is gone (relay.ErrGone).
 func (d *Dialer) Dial(ctx context.Context, pod tunnel.PodID) (net.Conn, error) {
 	address, ok, err := d.addresses.Peer(ctx, pod)
 	switch {
@@ -42,7 +42,7 @@ func (d *Dialer) Dial(ctx context.Context, pod tunnel.PodID) (net.Conn, error) {
 		return nil, fmt.Errorf("pod %s takes no calls from other pods (RELAY, PEER_SECRET and PEER_ADVERTISE decide that there)", pod)
 	}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EHOSTUNREACH) {
 		err = fmt.Errorf("%w: %w", relay.ErrGone, err)
 	}
 	if err != nil {
