@@ -54,22 +54,29 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// BenchmarkRefused measures what ingress costs for a request that the pod with the
-// link refuses: 429, with the fields of its rate.
+// BenchmarkRefused measures what ingress costs for a request that a tunnel's limit
+// refuses, 429 with the fields of its rate: beforehand, as the pod with the link
+// can, and by the answer to a request that was got ready, as another pod has it.
 func BenchmarkRefused(b *testing.B) {
 	limited := &fault.Error{
 		Code: fault.RateLimited, Detail: "This tunnel takes 10 requests a second.", RetryAfter: time.Second,
 		Header: http.Header{"Ratelimit-Policy": {`"default";q=10;w=1`}, "Ratelimit": {`"default";r=0;t=1`}},
 	}
-	h := serving(func(*http.Request) (*http.Response, error) { return nil, limited }, "")
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			r := httptest.NewRequest(http.MethodGet, "/local_tunnel/s/1k", nil)
-			r.Header.Set("User-Agent", "bench")
-			h.ServeHTTP(&nowhere{make(http.Header)}, r)
-		}
-	})
+	refuse := agent(func(*http.Request) (*http.Response, error) { return nil, limited })
+	for name, router := range map[string]Router{"beforehand": guarded{refuse, limited}, "by a hop": refuse} {
+		b.Run(name, func(b *testing.B) {
+			h := serving(nil, "")
+			h.opts.Router = router
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					r := httptest.NewRequest(http.MethodGet, "/local_tunnel/s/1k", nil)
+					r.Header.Set("User-Agent", "bench")
+					h.ServeHTTP(&nowhere{make(http.Header)}, r)
+				}
+			})
+		})
+	}
 }
 
 // BenchmarkMetrics measures what the metrics of one request cost, of whatever
