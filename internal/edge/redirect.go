@@ -66,6 +66,7 @@ func (d redirect) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Location", location)
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Vary", "Accept") // as all redirects of an edge
 	w.WriteHeader(http.StatusPermanentRedirect)
 }
 

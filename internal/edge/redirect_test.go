@@ -63,6 +63,9 @@ func TestRedirect(t *testing.T) {
 				if got := w.Header().Get("Location"); w.Code != row.status || got != row.want {
 					t.Errorf("%s: got %d %q, want %d %q", method, w.Code, got, row.status, row.want)
 				}
+				if h := w.Header(); w.Code == 308 && (h.Get("Vary") != "Accept" || h.Get("Cache-Control") != "no-store") {
+					t.Errorf("%s: header %v", method, h)
+				}
 				if w.Header().Get("Strict-Transport-Security") != "" || w.Header().Get("Connection") != "close" {
 					t.Errorf("header %v", w.Header())
 				}

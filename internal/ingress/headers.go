@@ -131,8 +131,8 @@ func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	for _, hops := range slices.Backward(r.Header["X-Forwarded-For"]) {
 		for more := isTrusted(addr, trusted); more; more = more && isTrusted(addr, trusted) {
 			comma := strings.LastIndexByte(hops, ',')
-			next, err := netip.ParseAddr(strings.TrimSpace(hops[comma+1:]))
-			if err != nil {
+			next, ok := forwardedAddr(strings.TrimSpace(hops[comma+1:]))
+			if !ok {
 				return addr.Unmap().WithZone("")
 			}
 			addr = next
@@ -142,6 +142,22 @@ func ClientAddr(r *http.Request, trusted []netip.Prefix) netip.Addr {
 		}
 	}
 	return addr.Unmap().WithZone("")
+}
+
+// forwardedAddr reads one element of X-Forwarded-For. Some load balancers write a
+// port to the address, and then brackets around one of IPv6.
+func forwardedAddr(s string) (netip.Addr, bool) {
+	inside, bracketed := strings.CutPrefix(s, "[")
+	if bracketed && strings.HasSuffix(inside, "]") {
+		addr, err := netip.ParseAddr(inside[:len(inside)-1])
+		return addr, err == nil && addr.Is6()
+	}
+	if bracketed || strings.Count(s, ":") == 1 {
+		both, err := netip.ParseAddrPort(s)
+		return both.Addr(), err == nil
+	}
+	addr, err := netip.ParseAddr(s)
+	return addr, err == nil
 }
 
 func isTrusted(addr netip.Addr, trusted []netip.Prefix) bool {

@@ -223,6 +223,17 @@ func TestClientAddr(t *testing.T) {
 		{"nonsense from the caller", "10.0.0.1:1", []string{"evil, 198.51.100.1"}, "198.51.100.1"},
 		{"nonsense from the proxy", "10.0.0.1:1", []string{"198.51.100.1, x"}, "10.0.0.1"},
 		{"a proxy that says nothing", "10.0.0.1:1", nil, "10.0.0.1"},
+		{"with a port", "10.0.0.1:1", []string{"198.51.100.1:5678"}, "198.51.100.1"},
+		{"IPv6", "10.0.0.1:1", []string{"2001:db8::1"}, "2001:db8::1"},
+		{"IPv6 with a port", "10.0.0.1:1", []string{"[2001:db8::1]:443"}, "2001:db8::1"},
+		{"IPv6 in brackets", "10.0.0.1:1", []string{"[2001:db8::1]"}, "2001:db8::1"},
+		{"IPv6 that ends like a port", "10.0.0.1:1", []string{"2001:db8::1:443"}, "2001:db8::1:443"},
+		{"proxies of ours with ports", "10.0.0.1:1", []string{"203.0.113.9:1, 198.51.100.1:2, 10.2.3.4:3", "10.2.3.5:4"}, "198.51.100.1"},
+		{"no port", "10.0.0.1:1", []string{"198.51.100.1:99999"}, "10.0.0.1"},
+		{"an empty port", "10.0.0.1:1", []string{"198.51.100.1:"}, "10.0.0.1"},
+		{"an open bracket", "10.0.0.1:1", []string{"[2001:db8::1"}, "10.0.0.1"},
+		{"brackets around IPv4", "10.0.0.1:1", []string{"[198.51.100.1]"}, "10.0.0.1"},
+		{"a name with a port", "10.0.0.1:1", []string{"evil:1"}, "10.0.0.1"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := &http.Request{RemoteAddr: row.peer, Header: http.Header{"X-Forwarded-For": row.forwarded}}

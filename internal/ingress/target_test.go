@@ -116,7 +116,11 @@ func TestCheckTarget(t *testing.T) {
 		{"asterisk", target{path: "*"}, true},
 		{"escaped", target{path: "/%2F%20%ff"}, true},
 		{"two slashes", target{path: "//evil.example/x"}, true},
-		{"odd but harmless", target{path: `/a:b@c|{}^"<>\`}, true},
+		// RFC 3986 has these escaped, and callers in the field do not: a browser
+		// leaves some of them as they are, and programs send UTF-8.
+		{"odd but harmless", target{path: "/a:b@c|{}^\"<>\\`[]"}, true},
+		{"UTF-8", target{path: "/caf\u00e9"}, true},
+		{"not even UTF-8", target{path: "/\x80\xff"}, true},
 		{"any query", target{path: "/", query: "%zz&&==;'\"<>"}, true},
 		{"bad escape", target{path: "/%zz"}, false},
 		{"half an escape", target{path: "/a%2"}, false},

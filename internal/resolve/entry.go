@@ -19,8 +19,9 @@ var (
 const retryAfter = time.Second
 
 // awayMemory is how long after a failure a known slug is answered from the
-// cache at once while the question runs behind it. Without it each request
-// past the TTL would wait out the source's timeout. No longer than the TTL, so
+// cache at once while the question runs behind it: the same slug after any
+// failure, all slugs after silence. Without it each request past the TTL would
+// wait for a source that has nothing to say. No longer than the TTL, so
 // that a revocation made once the source is back still takes hold within it;
 // at least the 5 s in which a source that came back has to be used again.
 func awayMemory(ttl time.Duration) time.Duration {

@@ -82,7 +82,9 @@ func (r *Resolver) land(slug tunnel.Slug, f *flight, got tunnel.Resolution, err 
 	f.answer, err = toEntry(got, err, f.began)
 	if err == nil {
 		f.answer.doubts = f.doubts
+		r.heard, r.silence = now, time.Time{}
 	} else {
+		r.noteSilence(f, now)
 		f.failed = true
 		f.answer = known.withFailure(fmt.Errorf("resolve slug: %w", err), now)
 		if known.servable(now, r.times) && now.Sub(r.warned) >= warnEvery {

@@ -77,6 +77,8 @@ type Resolver struct {
 	current map[tunnel.Slug]*flight // those of them that newcomers may join
 	closed  bool
 	warned  time.Time
+	heard   time.Time // the source's last answer
+	silence time.Time // the last time that the source was found to say nothing; zero = it has answered since
 	running sync.WaitGroup
 }
 
@@ -176,13 +178,16 @@ func (r *Resolver) ask(ctx context.Context, slug tunnel.Slug) (tunnel.ID, error)
 		r.metrics.sought(true)
 		return known.verdict(now) // nobody waits a second time for a source that just failed
 	}
-	select {
-	case <-f.done:
-	case <-ctx.Done():
+	guess, err := r.wait(ctx, slug, known, f, now)
+	if err != nil {
 		r.metrics.sought(false)
-		return "", fmt.Errorf("resolve slug: %w", ctx.Err())
+		return "", fmt.Errorf("resolve slug: %w", err)
 	}
 	now = time.Now()
+	if guess != nil {
+		r.metrics.sought(true)
+		return guess.verdict(now)
+	}
 	r.metrics.sought(f.failed && f.answer.servable(now, r.times))
 	if f.failed {
 		return f.answer.lastResort(now, r.times)

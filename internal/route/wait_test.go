@@ -280,7 +280,7 @@ func TestWaitingIsBoundedPerTunnel(t *testing.T) {
 				}
 				var waiting sync.WaitGroup
 				var refused atomic.Int64
-				for i := range route.MaxWaitingPerTunnel + 3 {
+				for i := range 64 + 3 { // the contract's number
 					waiting.Go(func() {
 						if o := send(c.Context(), ways[i%2]); o.took == 0 && o.code == fault.TunnelOffline {
 							refused.Add(1)
@@ -301,7 +301,7 @@ func TestManyWaitForTheOpening(t *testing.T) {
 	inCluster(t, func(c *cluster) {
 		s := c.opened(here, id)
 		var waiting sync.WaitGroup
-		for range 3 * route.MaxWaitingPerTunnel {
+		for range 3 * 64 {
 			waiting.Go(func() {
 				if o := send(c.Context(), c.pods[here].Route(id)); o.agent != "first" {
 					c.Errorf("got %q, %v", o.agent, o.err)
@@ -316,13 +316,14 @@ func TestManyWaitForTheOpening(t *testing.T) {
 
 func TestWaitingIsBoundedPerPod(t *testing.T) {
 	inCluster(t, func(c *cluster) {
-		const tunnels = route.MaxWaiting/route.MaxWaitingPerTunnel + 1
+		const perPod, perTunnel = 1024, 64 // the contract's numbers
+		const tunnels = perPod/perTunnel + 1
 		var waiting sync.WaitGroup
 		var refused atomic.Int64
 		for i := range tunnels {
 			each := tunnel.ID(fmt.Sprintf("t%d", i))
 			c.lose([]tunnel.PodID{here, there}[i%2], each)
-			for range route.MaxWaitingPerTunnel {
+			for range perTunnel {
 				waiting.Go(func() {
 					if o := send(c.Context(), c.pods[here].Route(each)); o.took == 0 {
 						refused.Add(1)
@@ -331,7 +332,7 @@ func TestWaitingIsBoundedPerPod(t *testing.T) {
 			}
 		}
 		waiting.Wait()
-		if n, want := refused.Load(), int64(tunnels*route.MaxWaitingPerTunnel-route.MaxWaiting); n != want {
+		if n, want := refused.Load(), int64(tunnels*perTunnel-perPod); n != want {
 			c.Errorf("%d requests were refused at once, want %d", n, want)
 		}
 		// Those who waited have given their places back.

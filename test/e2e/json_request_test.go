@@ -37,6 +37,11 @@ func TestJSONRequest(t *testing.T) {
 			input: "GET " + prefix + "/a%2Fb//c%20d/?q=%3D&x=a+b&&<>? HTTP/1.1",
 			want:  message{method: "GET", path: "/a%2Fb//c%20d/?q=%3D&x=a+b&&<>?"},
 		},
+		{
+			name:  "what should have been escaped",
+			input: "GET " + prefix + "/caf\u00e9\"<>[\\]^`{|}?\u00e9\"<>[\\]^`{|} HTTP/1.1",
+			want:  message{method: "GET", path: "/caf\u00e9\"<>[\\]^`{|}?\u00e9\"<>[\\]^`{|}"},
+		},
 		{name: "no path", input: "GET " + prefix + " HTTP/1.1", want: message{method: "GET", path: "/"}},
 		{name: "no path, but a query", input: "GET " + prefix + "?a=1 HTTP/1.1", want: message{method: "GET", path: "/?a=1"}},
 		{
@@ -146,6 +151,24 @@ func TestJSONRequest(t *testing.T) {
 					t.Errorf("a needless %s in %s", needless, r.text)
 				}
 			}
+		})
+	}
+}
+
+// A message is text: bytes that are none can't be told to the agent as they are.
+func TestJSONPathIsText(t *testing.T) {
+	t.Parallel()
+	_, j := startJSON(t)
+	prefix := "/local_tunnel/" + string(j.cred.slug)
+	for _, tt := range []struct{ name, input string }{
+		{"path", "/caf\xe9"},
+		{"half a character", "/\xc3"},
+		{"query", "/?\xff"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := dialRaw(t, j.edge)
+			c.send("GET " + prefix + tt.input + " HTTP/1.1\r\nHost: " + j.edge.addr + "\r\n\r\n")
+			wantError(t, c.answer("GET"), 400, "bad_request")
 		})
 	}
 }

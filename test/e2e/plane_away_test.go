@@ -1,16 +1,20 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
-// A control plane that says nothing is away after 10 s, and a slug that is
-// known does not wait for it at all once it has.
+// A control plane that says nothing is away after 10 s. A slug that is known
+// waits for it 2.5 s, and not at all once it was found silent.
 func TestPlaneSilent(t *testing.T) {
 	t.Parallel()
 	p := startFakePlane(t)
@@ -27,12 +31,16 @@ func TestPlaneSilent(t *testing.T) {
 	began := time.Now()
 	path, header := opens(credentials{id: "silent", token: "x"}, "")
 	agentRefused := make(chan answer, 1)
+	go func() { agentRefused <- answer{Response: knock(t, e, path, header)} }()
 	asking := ask(request(t.Context(), t, "GET", e.url+"/local_tunnel/silent/", nil))
 	eventually(t, "what is known of the slug is too old to be used without a question", func() bool {
 		return time.Since(began) > 1100*time.Millisecond
 	})
-	known := ask(request(t.Context(), t, "GET", e.url+"/local_tunnel/known/y", nil))
-	go func() { agentRefused <- answer{Response: knock(t, e, path, header)} }()
+	sent := time.Now()
+	if got := get(t, e.url+"/local_tunnel/known/y"); got.body != "json agent /y" {
+		t.Errorf("a known slug: %d %s", got.StatusCode, got.body)
+	}
+	wantWithin(t, "a known slug that nobody can say more of", sent, 2500*time.Millisecond)
 	got := receive(t, "the answer to a caller", asking)
 	if got.err != nil {
 		t.Fatal(got.err)
@@ -47,7 +55,6 @@ func TestPlaneSilent(t *testing.T) {
 	}
 	wantWithin(t, "giving up", began, 10*time.Second)
 	receive(t, "the question is taken back", left)
-	wantAnswer(t, receive(t, "a known slug is served", known), "json agent /y")
 	began = time.Now()
 	for range 10 {
 		if got := get(t, e.url+"/local_tunnel/known/y"); got.StatusCode != 200 {
@@ -55,6 +62,38 @@ func TestPlaneSilent(t *testing.T) {
 		}
 	}
 	wantWithin(t, "ten requests for a known slug", began, time.Second)
+}
+
+// A program that is stopped keeps its sockets open and takes whatever is sent to
+// it. Known slugs lose 2.5 s once, all of them together.
+func TestPlaneStopped(t *testing.T) {
+	t.Parallel()
+	c := startControl(t, "DATA_DIR="+t.TempDir())
+	e := startEdge(t, nil, "CONTROL_PLANE_URL="+c.url, "SLUG_CACHE_TTL=1")
+	var slugs []string
+	for range 8 {
+		made := c.must(201, c.key, http.MethodPost, "/api/v1/tunnels", `{}`)
+		slug := fmt.Sprint(made["slug"])
+		agent := startJSONAgent(t, e, credentials{id: tunnel.ID(fmt.Sprint(made["tunnel_id"])), token: fmt.Sprint(made["token"])}, "")
+		wantServed(t, e.url+"/local_tunnel/"+slug, agent, "/x")
+		slugs = append(slugs, slug)
+	}
+	c.process.signal(syscall.SIGSTOP)
+	defer c.process.signal(syscall.SIGCONT)
+	stopped := time.Now()
+	eventually(t, "what is known of the slugs is too old to be used without a question", func() bool {
+		return time.Since(stopped) > 1100*time.Millisecond
+	})
+	began := time.Now()
+	for _, slug := range slugs {
+		if got := get(t, e.url+"/local_tunnel/"+slug+"/y"); got.body != "json agent /y" {
+			t.Errorf("a known slug: %d %s", got.StatusCode, got.body)
+		}
+	}
+	if took := time.Since(began); took < 2400*time.Millisecond {
+		t.Errorf("served after %s: nobody was asked, and the test shows nothing", took)
+	}
+	wantWithin(t, "a request for each of eight slugs", began, 2500*time.Millisecond)
 }
 
 // While the control plane is away what is known is served, and nothing else.

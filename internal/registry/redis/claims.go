@@ -175,6 +175,9 @@ type entry struct {
 // true a moment ago.
 func (r *Registry) entry(ctx context.Context, id tunnel.ID) (entry, error) {
 	fields, err := r.client.Do(ctx, r.client.B().Hmget().Key(claimKey(id)).Field("pod", "session", "instance", "slug").Build()).ToArray()
+	if wrongType(err) {
+		return entry{}, nil
+	}
 	if err != nil {
 		return entry{}, err
 	}
@@ -199,7 +202,7 @@ func (r *Registry) entry(ctx context.Context, id tunnel.ID) (entry, error) {
 
 func (r *Registry) get(ctx context.Context, name string) (value string, ok bool, err error) {
 	value, err = r.client.Do(ctx, r.client.B().Get().Key(name).Build()).ToString()
-	if rueidis.IsRedisNil(err) {
+	if rueidis.IsRedisNil(err) || wrongType(err) {
 		return "", false, nil
 	}
 	return value, err == nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -169,10 +170,17 @@ func (r *Registry) heard(err error) error {
 		r.gate.answered()
 		return nil
 	}
-	if _, spoke := rueidis.IsRedisErr(err); spoke {
+	if _, spoke := errors.AsType[*rueidis.RedisError](err); spoke {
 		r.gate.answered()
 	} else if !errors.Is(err, context.Canceled) {
 		r.gate.failed(time.Now())
 	}
 	return fmt.Errorf("%w: %w", registry.ErrAway, err)
+}
+
+// wrongType reports that a key is there and of a type that we never write under
+// its name: whoever did, it says nothing to us.
+func wrongType(err error) bool {
+	e, spoke := errors.AsType[*rueidis.RedisError](err)
+	return spoke && strings.HasPrefix(e.Error(), "WRONGTYPE")
 }

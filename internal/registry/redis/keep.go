@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -60,7 +62,11 @@ func (k *keeper) beat(ctx context.Context) time.Duration {
 		k.behind = true
 		if !k.away && ctx.Err() == nil {
 			k.away = true
-			r.log.WarnContext(ctx, "redis is away: links serve on, claims wait", "error", err)
+			what := "redis is away: links serve on, claims wait"
+			if _, spoke := errors.AsType[*rueidis.RedisError](err); spoke {
+				what = "redis refuses a command: links serve on, claims wait"
+			}
+			r.log.WarnContext(ctx, what, "error", err)
 		}
 		return jittered(retryEvery)
 	}
@@ -118,13 +124,15 @@ func (r *Registry) renewLease(ctx context.Context) (known bool, count int64, err
 		)
 		lease := answers[0].Error()
 		if known = lease == nil; !known && !rueidis.IsRedisNil(lease) {
-			return lease
+			return fmt.Errorf("%s: %w", podKey(pod), lease)
 		}
 		if err := answers[1].Error(); err != nil {
 			return err
 		}
-		count, err = answers[2].AsInt64()
-		return err
+		if count, err = answers[2].AsInt64(); err != nil {
+			return fmt.Errorf("%s: %w", podTunnelsKey(pod), err)
+		}
+		return nil
 	})
 	return known, count, err
 }

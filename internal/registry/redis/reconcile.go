@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -98,7 +99,10 @@ func (r *Registry) renew(ctx context.Context, some []holding) error {
 		if err == nil && v.what == verdictHeld {
 			r.outrun(some[i].claim, v.holder)
 		}
-		return err
+		if err != nil {
+			return fmt.Errorf("claim of %s: %w", some[i].claim.Tunnel, err)
+		}
+		return nil
 	})
 }
 
@@ -126,6 +130,10 @@ func (r *Registry) dropStrays(ctx context.Context, ids []tunnel.ID) error {
 		var stale []string
 		for i, res := range r.client.DoMulti(ctx, ask...) {
 			fields, err := res.ToArray()
+			if wrongType(err) {
+				stale = append(stale, string(ids[i]))
+				continue
+			}
 			if err != nil {
 				return err
 			}

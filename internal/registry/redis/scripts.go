@@ -25,15 +25,27 @@ import (
 //	                       a claim deletes it, and says nothing of who holds the tunnel
 //
 // A `tunnel:` without a `claim:` has no session and no lease: it counts as
-// lapsed, and is overwritten. Every script may run twice without harm.
+// lapsed, and is overwritten. So is a `claim:` or `slug:` of another type, which
+// somebody else has written: no claim can stand in it. Every script may run twice
+// without harm.
 
 // shared is what scripts know of claims. KEYS and ARGV are those of call.
 const shared = `
 local claim, tunnel = KEYS[1], KEYS[2]
 local id, session = ARGV[1], ARGV[2]
 
+-- A key of a type that we never write says nothing; any other error is one.
+local function read(...)
+  local got = redis.pcall(...)
+  if type(got) == 'table' and got.err then
+    if string.find(got.err, 'WRONGTYPE', 1, true) then return false end
+    return redis.call(...)
+  end
+  return got
+end
+
 local function holder(of)
-  local h = redis.call('HMGET', 'claim:' .. of, 'pod', 'session', 'instance', 'slug')
+  local h = read('HMGET', 'claim:' .. of, 'pod', 'session', 'instance', 'slug') or {}
   return { pod = h[1], session = h[2], instance = h[3] or '', slug = h[4] }
 end
 
@@ -44,13 +56,13 @@ end
 
 -- The slug may be another tunnel's by now.
 local function drop_slug(slug)
-  if slug and redis.call('GET', 'slug:' .. slug) == id then redis.call('DEL', 'slug:' .. slug) end
+  if slug and read('GET', 'slug:' .. slug) == id then redis.call('DEL', 'slug:' .. slug) end
 end
 
 -- Bound is a slug that the claim of its tunnel names too, and only if that is
 -- valid. Any other 'slug:' is an answer somebody remembered, or a leftover.
 local function taken(slug)
-  local other = redis.call('GET', 'slug:' .. slug)
+  local other = read('GET', 'slug:' .. slug)
   if not other or other == id then return false end
   local h = holder(other)
   return h.slug == slug and valid(h)
@@ -160,7 +172,11 @@ return told('own', {})
 // tracks a script's KEYS as it does a command's, so it tells of changes of the
 // claim and not of the lease, whose name nobody knows before.
 const lookupScript = `
-local h = redis.call('HMGET', KEYS[1], 'pod', 'session', 'instance')
+local h = redis.pcall('HMGET', KEYS[1], 'pod', 'session', 'instance')
+if h.err then
+  if not string.find(h.err, 'WRONGTYPE', 1, true) then return h end
+  h = {} -- no claim
+end
 local address, lease = false, -2
 if h[1] then
   address = redis.call('GET', 'pod:' .. h[1])

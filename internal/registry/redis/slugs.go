@@ -38,7 +38,7 @@ func (s *SlugCache) Get(ctx context.Context, slug tunnel.Slug) (tunnel.ID, time.
 		b := r.client.B()
 		answers := r.client.DoMulti(ctx, b.Get().Key(slugKey(slug)).Build(), b.Pttl().Key(slugKey(slug)).Build())
 		value, err := answers[0].ToString()
-		if rueidis.IsRedisNil(err) {
+		if rueidis.IsRedisNil(err) || wrongType(err) {
 			return known{}, nil
 		}
 		if err != nil {
