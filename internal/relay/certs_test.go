@@ -67,7 +67,7 @@ func meetTCP(t testing.TB, dialler, listener *Identity) (dialled, accepted error
 			t.Error(err)
 			return
 		}
-		conn, err := listener.accept(t.Context(), raw, holder)
+		conn, err := listener.accept(t.Context(), raw, holder, nil)
 		if accepted = err; err == nil {
 			_ = conn.Close()
 		}

@@ -90,7 +90,7 @@ func TestAHangingAttemptEnds(t *testing.T) {
 			<-ctx.Done()
 		}},
 		{"before HTTP/2", func(ctx context.Context, far net.Conn) {
-			conn, err := secret(t, ours).accept(ctx, far, "stuck-1")
+			conn, err := secret(t, ours).accept(ctx, far, "stuck-1", nil)
 			if err != nil {
 				t.Error(err)
 				return

@@ -28,7 +28,7 @@ const MinSecret = 32
 // After the TLS 1.3 handshake the dialler names itself and the pod that it
 // wants, with an HMAC-SHA256 under the secret over its role, both names and the
 // connection's TLS exporter (RFC 9266); the listener answers with one of its
-// own. The exporter is another one in each TLS connection and no one in the
+// own, also where it is not the one that is wanted. The exporter is another one in each TLS connection and no one in the
 // middle can have the same on both sides, so a proof can't be replayed or
 // spliced; the role keeps it from being reflected. With certificates TLS has
 // proved both ends, and the exchange only tells the names.
@@ -90,9 +90,14 @@ func (i *Identity) config() (*tls.Config, error) {
 const (
 	roleDialler  = "dialler"
 	roleListener = "listener"
+	roleStranger = "stranger" // a listener that is not the pod that was wanted
 )
 
-// The listener's answers to a hello.
+// errMistaken is what accept says of a pod that wants another one.
+var errMistaken = errors.New("it looks for a pod that had this address before")
+
+// The listener's answers to a hello. A proof follows all but helloUnproven, whose
+// receiver has proved nothing: that a pod is gone must not be anybody's to say.
 const (
 	helloOK       = 0
 	helloUnproven = 1 // the proof is wrong
@@ -136,18 +141,22 @@ func (i *Identity) dial(ctx context.Context, raw net.Conn, self, peer tunnel.Pod
 		if _, err := io.ReadFull(conn, answer[:1]); err != nil {
 			return fmt.Errorf("read proof: %w", err)
 		}
+		role := roleListener
 		switch answer[0] {
 		case helloOK:
 		case helloStranger:
-			return fmt.Errorf("%w: another one has its address", ErrGone)
+			role = roleStranger
 		default:
 			return fmt.Errorf("%w: it says the same of us", ErrUnproven)
 		}
 		if _, err := io.ReadFull(conn, answer[1:]); err != nil {
 			return fmt.Errorf("read proof: %w", err)
 		}
-		if !hmac.Equal(answer[1:], i.proof(roleListener, self, peer, exporter)) {
+		if !hmac.Equal(answer[1:], i.proof(role, self, peer, exporter)) {
 			return ErrUnproven
+		}
+		if role == roleStranger {
+			return fmt.Errorf("%w: another one has its address", ErrGone)
 		}
 		return nil
 	})
@@ -158,12 +167,19 @@ func (i *Identity) dial(ctx context.Context, raw net.Conn, self, peer tunnel.Pod
 }
 
 // accept lets the dialler on raw prove itself, and proves this pod to it. raw is
-// closed when that fails.
-func (i *Identity) accept(ctx context.Context, raw net.Conn, self tunnel.PodID) (*peerConn, error) {
+// closed when that fails. began, if it is not nil, is called when the dialler has
+// begun: it has sent a ClientHello.
+func (i *Identity) accept(ctx context.Context, raw net.Conn, self tunnel.PodID, began func()) (*peerConn, error) {
 	config, err := i.config()
 	if err != nil {
 		_ = raw.Close()
 		return nil, err
+	}
+	if began != nil {
+		config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			began()
+			return nil, nil //nolint:nilnil // as documented: the configuration stays
+		}
 	}
 	under := newRecordConn(raw)
 	conn := tls.Server(under, config)
@@ -198,8 +214,8 @@ func (i *Identity) accept(ctx context.Context, raw net.Conn, self tunnel.PodID) 
 			return ErrUnproven
 		}
 		if wanted != self {
-			_, _ = conn.Write([]byte{helloStranger})
-			return fmt.Errorf("pod %q looks for %q, which had this address before", peer, wanted)
+			_, _ = conn.Write(append([]byte{helloStranger}, i.proof(roleStranger, peer, wanted, exporter)...))
+			return fmt.Errorf("%w: pod %q wants %q", errMistaken, peer, wanted)
 		}
 		if _, err := conn.Write(append([]byte{helloOK}, i.proof(roleListener, peer, self, exporter)...)); err != nil {
 			return fmt.Errorf("send proof: %w", err)

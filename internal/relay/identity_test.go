@@ -55,11 +55,17 @@ func TestPeersProveThemselves(t *testing.T) {
 	}
 }
 
-// errAny stands for any error.
-var errAny = errors.New("any")
+// errAny stands for any error, and errOther for any but what a hop acts on.
+var errAny, errOther = errors.New("any"), errors.New("any but those of the package")
 
 func is(err, want error) bool {
-	return (err == nil) == (want == nil) && (want == nil || errors.Is(want, errAny) || errors.Is(err, want))
+	switch {
+	case errors.Is(want, errAny):
+		return err != nil
+	case errors.Is(want, errOther):
+		return err != nil && !errors.Is(err, ErrGone) && !errors.Is(err, ErrUnproven)
+	}
+	return errors.Is(err, want)
 }
 
 func TestNewSecret(t *testing.T) {
@@ -97,7 +103,7 @@ func accepting(t testing.TB, i *Identity) (near net.Conn, result func() error) {
 	near, far := net.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		conn, err := i.accept(t.Context(), far, holder)
+		conn, err := i.accept(t.Context(), far, holder, nil)
 		if err == nil {
 			_ = conn.Close()
 		}
@@ -243,6 +249,19 @@ func TestDiallersBelieveNoStranger(t *testing.T) {
 		{"half a proof", func(_, e []byte) []byte {
 			return append([]byte{helloOK}, i.proof(roleListener, door, holder, e)[:8]...)
 		}, errAny},
+		{"another pod's, which has the address now", func(_, e []byte) []byte {
+			return append([]byte{helloStranger}, i.proof(roleStranger, door, holder, e)...)
+		}, ErrGone},
+		{"a stranger's, that the pod is gone", func([]byte, []byte) []byte {
+			return append([]byte{helloStranger}, make([]byte, sha256.Size)...)
+		}, ErrUnproven},
+		{"that the pod is gone, with its own proof", func(_, e []byte) []byte {
+			return append([]byte{helloStranger}, i.proof(roleListener, door, holder, e)...)
+		}, ErrUnproven},
+		{"the proof of another pod as its own", func(_, e []byte) []byte {
+			return append([]byte{helloOK}, i.proof(roleStranger, door, holder, e)...)
+		}, ErrUnproven},
+		{"that the pod is gone, and no proof", func([]byte, []byte) []byte { return []byte{helloStranger} }, errOther},
 		{"an answer that means nothing", func([]byte, []byte) []byte { return []byte{99} }, ErrUnproven},
 		{"nothing", func([]byte, []byte) []byte { return nil }, errAny},
 	} {
@@ -307,7 +326,7 @@ func TestProvingEndsWithItsContext(t *testing.T) {
 			if dial {
 				_, err = i.dial(ctx, near, door, holder)
 			} else {
-				_, err = i.accept(ctx, near, holder)
+				_, err = i.accept(ctx, near, holder, nil)
 			}
 			done <- err
 		}()

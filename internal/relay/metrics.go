@@ -105,3 +105,15 @@ func newServed(r prometheus.Registerer) outcomes {
 	}, []string{"outcome"})
 	return newOutcomes(func(outcome string) prometheus.Counter { return served.WithLabelValues(outcome) }, ownersCodes)
 }
+
+// newProofs makes the counters of how it ended with newcomers.
+func newProofs(r prometheus.Registerer) map[newcomerOutcome]prometheus.Counter {
+	total := promauto.With(r).NewCounterVec(prometheus.CounterOpts{
+		Name: "bindu_edge_newcomers_total", Help: "Connections that were opened to this pod as another pod does, by how their proof ended.",
+	}, []string{"outcome"})
+	proofs := make(map[newcomerOutcome]prometheus.Counter, len(newcomerOutcomes))
+	for _, o := range newcomerOutcomes {
+		proofs[o] = total.WithLabelValues(string(o))
+	}
+	return proofs
+}

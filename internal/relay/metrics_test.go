@@ -63,7 +63,8 @@ func TestHopsAreCounted(t *testing.T) {
 			if row.timed > 0 {
 				want[`bindu_edge_hop_duration_seconds_count{carrier="nats"}`] = row.timed
 			}
-			metrictest.Want(t, owners, map[string]float64{`bindu_edge_hops_served_total{outcome="` + row.owner + `"}`: 1}, func() {
+			arrives := map[string]float64{`bindu_edge_hops_served_total{outcome="` + row.owner + `"}`: 1, `bindu_edge_newcomers_total{outcome="proven"}`: 1}
+			metrictest.Want(t, owners, arrives, func() {
 				metrictest.Want(t, doors, want, func() {
 					ctx, cancel := context.WithCancelCause(t.Context())
 					defer cancel(nil)

@@ -172,7 +172,7 @@ func meet(t testing.TB, dialler, listener *Identity, wanted tunnel.PodID) (near,
 	t.Helper()
 	a, b := net.Pipe()
 	var both sync.WaitGroup
-	both.Go(func() { far, accepted = listener.accept(t.Context(), b, holder) })
+	both.Go(func() { far, accepted = listener.accept(t.Context(), b, holder, nil) })
 	near, dialled = dialler.dial(t.Context(), a, door, wanted)
 	both.Wait()
 	return near, far, dialled, accepted

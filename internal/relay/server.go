@@ -43,15 +43,17 @@ type ServerOptions struct {
 
 // Server serves the hops that lead here. Make it with NewServer.
 type Server struct {
-	opts     ServerOptions
-	log      *slog.Logger
-	served   outcomes
-	http     *http.Server
-	unproven chan struct{} // one for each newcomer
+	opts   ServerOptions
+	log    *slog.Logger
+	served outcomes
+	http   *http.Server
 
-	mu    sync.Mutex
-	wrong everyMinute
-	from  map[tunnel.PodID]map[*peerConn]struct{} // connections that stand
+	newcomers newcomers
+	proofs    map[newcomerOutcome]prometheus.Counter
+	words     newcomerWords
+
+	mu   sync.Mutex
+	from map[tunnel.PodID]map[*peerConn]struct{} // connections that stand
 }
 
 // NewServer makes a Server.
@@ -59,7 +61,7 @@ func NewServer(o ServerOptions) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opts: o, log: o.Logger, served: newServed(o.Metrics), unproven: make(chan struct{}, maxUnproven), from: map[tunnel.PodID]map[*peerConn]struct{}{}}
+	s := &Server{opts: o, log: o.Logger, served: newServed(o.Metrics), proofs: newProofs(o.Metrics), from: map[tunnel.PodID]map[*peerConn]struct{}{}}
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true) // the TLS below it is done
 	s.http = &http.Server{
@@ -139,15 +141,9 @@ func (s *Server) accept(ctx context.Context, l *provenListener, newcomers *sync.
 			return err
 		}
 		wait = 0
-		select {
-		case s.unproven <- struct{}{}:
-		default:
-			_ = raw.Close() // a flood must not keep peers' memory
-			continue
-		}
+		ctx, c := s.newcomers.enter(ctx, raw)
 		newcomers.Go(func() {
-			conn, err := s.prove(ctx, raw)
-			<-s.unproven
+			conn, err := s.prove(ctx, c)
 			if err != nil {
 				return
 			}
@@ -160,21 +156,27 @@ func (s *Server) accept(ctx context.Context, l *provenListener, newcomers *sync.
 	}
 }
 
-func (s *Server) prove(ctx context.Context, raw net.Conn) (*peerConn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, ProofTimeout, errors.New("no proof in time"))
+// prove returns the newcomer's connection once it has proved to be a pod. The
+// newcomer has left by then.
+func (s *Server) prove(ctx context.Context, c *newcomer) (*peerConn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, ProofTimeout, errLate)
 	defer cancel()
-	conn, err := s.opts.Identity.accept(ctx, raw, s.opts.Pod)
-	if err == nil {
-		s.log.Debug("another pod has connected", "peer_pod_id", string(conn.pod), "remote_addr", raw.RemoteAddr().String())
-		return conn, nil
+	conn, err := s.opts.Identity.accept(ctx, c.raw, s.opts.Pod, c.begins)
+	if !s.newcomers.leave(c) && err == nil {
+		_ = conn.Close()
+		err = errCrowded
 	}
-	s.mu.Lock()
-	news := errors.Is(err, ErrUnproven) && s.wrong.due(time.Now())
-	s.mu.Unlock()
-	if news {
-		s.log.Warn("somebody who could not prove to be a pod of ours was turned away", "remote_addr", raw.RemoteAddr().String(), "error", err)
-	} else if !errors.Is(err, io.EOF) {
-		s.log.Debug("a newcomer was turned away", "remote_addr", raw.RemoteAddr().String(), "error", err)
+	outcome := outcomeOf(err)
+	s.proofs[outcome].Inc()
+	remote := c.raw.RemoteAddr().String()
+	switch {
+	case err == nil:
+		s.log.Debug("another pod has connected", "peer_pod_id", string(conn.pod), "remote_addr", remote)
+		return conn, nil
+	case s.words.due(outcome):
+		s.log.Warn(outcome.word(), "remote_addr", remote, "error", err)
+	case !errors.Is(err, io.EOF):
+		s.log.Debug("a newcomer was turned away", "remote_addr", remote, "error", err)
 	}
 	return nil, err
 }

@@ -107,54 +107,6 @@ func TestNoProofInTime(t *testing.T) {
 	}
 }
 
-// Newcomers who prove nothing keep out others like them, no peer who is in, and
-// nobody for long.
-func TestUnprovenAreFew(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		l, _ := served(t, text("ok"))
-		inside, outside := client(t, l), client(t, l)
-		defer inside.Close()
-		defer outside.Close()
-		answers(t, inside.To(holder, "t"), "ok")
-		var crowd []net.Conn
-		for range 64 {
-			raw, err := l.dial(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = raw.Close() }()
-			crowd = append(crowd, raw)
-		}
-		began := time.Now()
-		for range 10 {
-			raw, err := l.dial(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := raw.Read(make([]byte, 1)); err != io.EOF {
-				t.Errorf("one too many: %v", err)
-			}
-			_ = raw.Close()
-		}
-		_, err := ask(t, outside.To(holder, "t"))
-		notMade(t, err)
-		answers(t, inside.To(holder, "t"), "ok")
-		if took := time.Since(began); took != 0 {
-			t.Errorf("they were kept waiting for %s", took)
-		}
-		_ = crowd[0].Close() // one gives up, and makes room
-		<-time.After(pause)
-		answers(t, outside.To(holder, "t"), "ok")
-		<-time.After(5 * time.Second)
-		for _, raw := range crowd {
-			if _, err := raw.Read(make([]byte, 1)); err == nil {
-				t.Error("one of the crowd is still here")
-			}
-		}
-	})
-}
-
 // Who has the wrong secret is told of once a minute, by both sides, and does not
 // touch the others.
 func TestAWrongSecretIsLogged(t *testing.T) {

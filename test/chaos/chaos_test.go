@@ -25,6 +25,7 @@ var (
 	carrierFlag = flag.String("carrier", "", "RELAY of the pods (empty: the seed decides)")
 	raceFlag    = flag.Bool("race-pods", false, "build the pods with the race detector")
 	binaryFlag  = flag.String("binary", "", "run the pods of this binary instead of building it")
+	leastFlag   = flag.Int("least", fullRate, "go on with so few requests a second if the machine carries no more")
 	onlyFlag    = flag.String("fault", "", "break nothing but this")
 )
 

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// excuse is why requests of some time may fail, and how.
+// excuse is why requests of some time may fail, and how. What the machine took
+// for itself at the time comes on top.
 type excuse struct {
 	why      string
 	from, to time.Time
@@ -75,9 +76,13 @@ func (r *run) check() {
 	l := r.ledger
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	excuses := slices.Concat(r.excuses, r.machine.excuses())
+	excuses := slices.Clone(r.excuses)
+	for i, e := range excuses {
+		excuses[i].to = e.to.Add(r.machine.slack(e.from, e.to.Add(mostSlack)))
+	}
+	excuses = append(excuses, r.machine.excuses()...)
 	var under []*asked
-	failed, served := map[string]int{}, 0
+	failed, served := map[string]*counted{}, 0
 	for _, a := range l.requests {
 		if a.end.IsZero() {
 			under = append(under, a)
@@ -90,7 +95,8 @@ func (r *run) check() {
 			if i < 0 {
 				wrong = "nothing excuses its failure"
 			} else {
-				failed[excuses[i].why+": "+string(a.manner())]++
+				e := excuses[i]
+				failed[e.why+": "+string(a.manner())] = failed[e.why+": "+string(a.manner())].and(a, e)
 			}
 		}
 		switch {
@@ -101,7 +107,7 @@ func (r *run) check() {
 		}
 	}
 	l.requests = under
-	r.excuses = slices.DeleteFunc(r.excuses, func(e excuse) bool { return time.Since(e.to) > 2*callerWaits })
+	r.excuses = slices.DeleteFunc(r.excuses, func(e excuse) bool { return time.Since(e.to) > 2*callerWaits+mostSlack })
 	for _, id := range l.strangers {
 		// It may have been judged and forgotten already: then it comes twice, or late.
 		l.violations = append(l.violations, "an agent saw a request that nobody made, or saw it late: "+id)
@@ -111,6 +117,26 @@ func (r *run) check() {
 	if len(l.violations) > 0 {
 		r.t.Fail()
 	}
+}
+
+// counted is how many failures an excuse covered, and how late the last of their
+// requests was made.
+type counted struct {
+	n    int
+	last time.Duration
+}
+
+func (c *counted) and(a *asked, e excuse) *counted {
+	if c == nil {
+		c = &counted{last: a.begun.Sub(e.from)}
+	}
+	c.n++
+	c.last = max(c.last, a.begun.Sub(e.from))
+	return c
+}
+
+func (c *counted) String() string {
+	return fmt.Sprintf("%d (the last made %s after the beginning)", c.n, c.last.Round(time.Millisecond))
 }
 
 // wrong says what no excuse can help.
@@ -132,9 +158,11 @@ func (a *asked) wrong() string {
 func (r *run) finish() {
 	r.t.Helper()
 	r.load.pause()
+	r.agree()
 	r.look()
 	r.looking.Wait()
 	r.check()
+	r.rate()
 	for _, a := range r.agents {
 		a.leave()
 		a.stop = nil
@@ -163,6 +191,17 @@ func (r *run) finish() {
 		if n := r.nats.subscriptions(); n > r.subscribed {
 			r.t.Errorf("%d subscriptions are left at NATS, there were %d", n, r.subscribed)
 		}
+	}
+}
+
+// rate says what the load was, and fails when it was not what was asked for.
+func (r *run) rate() {
+	r.t.Helper()
+	skipped := float64(r.ledger.skipped)
+	made := float64(r.load.number)
+	r.t.Logf("RELAY=%s: %.0f requests were made, %.0f a second while any were to be", r.carrier, made, made/r.load.spent.Seconds())
+	if skipped > made/100 {
+		r.t.Errorf("%.0f requests were not made since %d were under way: either the machine was too busy later on, or requests hang, of which there is a word above then", skipped, mostUnderWay)
 	}
 }
 

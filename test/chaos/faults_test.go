@@ -7,9 +7,6 @@ import (
 	"time"
 )
 
-// slack is what a busy machine may take on top of every bound.
-const slack = 3 * time.Second
-
 // fault is something that is done to the cluster, and what it excuses.
 type fault struct {
 	name string
@@ -33,6 +30,7 @@ func (r *run) faults() []fault {
 func (r *run) breakOne(f fault) {
 	r.t.Helper()
 	r.load.pause()
+	r.agree()
 	r.renewAgents()
 	r.load.start()
 	eventually(r.t, "all is well before "+f.name, r.settled)
@@ -41,7 +39,7 @@ func (r *run) breakOne(f fault) {
 	f.do()
 	eventually(r.t, "all is well after "+f.name, r.settled)
 	// The requests of a time after the last excuse tell whether service is whole.
-	pause(r.t.Context(), time.Until(r.lastExcuse())+time.Second)
+	pause(r.t.Context(), time.Until(r.lastExcuse().Add(mostSlack))+time.Second)
 	r.note("%s is over", f.name)
 	r.check()
 }
@@ -76,13 +74,13 @@ func (r *run) killPod() {
 	p.kill()
 	ended := time.Now()
 	r.note("pod %d was killed", p.index)
-	whole := ended.Add(lease + 2*time.Second + slack)
+	whole := ended.Add(lease + 2*time.Second)
 	held := func(a *asked) bool { return holders[a.tunnel] == p.index }
 	r.excuse(
 		excuse{"in flight on a pod that was killed", began, ended, losing, func(a *asked) bool { return a.door == p.index || held(a) }},
 		// What has been written to a connection may have been read, as far as the
 		// door knows, until it hears that nobody is there.
-		excuse{"sent to a pod that was killed", began, ended.Add(slack), losing, func(a *asked) bool { return a.door != p.index && held(a) }},
+		excuse{"sent to a pod that was killed", began, ended, losing, func(a *asked) bool { return a.door != p.index && held(a) }},
 		excuse{"a pod was killed, whose lease lapses", began, whole, refusing, held},
 	)
 	pause(r.t.Context(), lease+2*time.Second)
@@ -122,12 +120,12 @@ func (r *run) stopPod() {
 	r.note("pod %d goes on", p.index)
 	held := func(a *asked) bool { return holders[a.tunnel] == p.index }
 	// Its agents notice, and their tunnels are free by then; so does the balancer.
-	moved := began.Add(max(lease, agentPing+agentPatience) + 2*time.Second + slack)
+	moved := began.Add(max(lease, agentPing+agentPatience) + 2*time.Second)
 	r.excuse(
-		excuse{"the door stood still", began, again.Add(slack), losing, func(a *asked) bool {
-			return a.door == p.index && a.begun.Before(began.Add(healthTimeout+healthEvery+slack))
+		excuse{"the door stood still", began, again, losing, func(a *asked) bool {
+			return a.door == p.index && a.begun.Before(began.Add(healthTimeout+healthEvery+mostSlack))
 		}},
-		excuse{"the door stood still", began, again.Add(slack), refusing, func(a *asked) bool { return a.door == p.index }},
+		excuse{"the door stood still", began, again, refusing, func(a *asked) bool { return a.door == p.index }},
 		excuse{"the pod that held the tunnel stood still", began, moved, losing, held},
 		excuse{"the pod that held the tunnel stood still", began, moved, refusing, held},
 	)
@@ -144,7 +142,7 @@ func (r *run) emptyRedis() {
 	pause(r.t.Context(), 3*time.Second)
 	r.redis.Start()
 	r.note("Redis is back, and empty")
-	r.excuse(excuse{"Redis was away, and then empty", began, time.Now().Add(10*time.Second + slack), refusing, elsewhere})
+	r.excuse(excuse{"Redis was away, and then empty", began, time.Now().Add(10 * time.Second), refusing, elsewhere})
 	if r.carrier == "redis" {
 		r.excuse(excuse{"in flight by way of Redis", began, ended, losing, elsewhere})
 	}
@@ -172,7 +170,7 @@ func (r *run) cutPath(how cut) {
 	if r.carrier == "redis" {
 		again = 10 * time.Second
 	}
-	until := healed.Add(again + slack)
+	until := healed.Add(again)
 	r.excuse(
 		excuse{"the path was cut", began, until, refusing, across},
 		excuse{"in flight on a path that was cut", began, until, losing, across},

@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,6 +14,13 @@ import (
 type machine struct {
 	mu    sync.Mutex
 	stood []excuse
+	slow  []delay // newest last
+}
+
+// delay is how long the machine took for next to nothing.
+type delay struct {
+	at   time.Time // its end
+	took time.Duration
 }
 
 // A question that needs a few instructions and no pod was answered this late.
@@ -35,12 +43,46 @@ func (r *run) watchMachine(url string) {
 			if res, err := client.Do(req); err == nil {
 				_ = res.Body.Close()
 			}
-			if took := time.Since(began); took > late {
+			took := time.Since(began)
+			r.machine.note(took)
+			if took > late {
 				r.machine.stand(began, took)
 			}
 			pause(ctx, 100*time.Millisecond)
 		}
 	})
+}
+
+// What a busy machine may take on top of every bound: a multiple of what it took
+// for next to nothing at the time.
+const (
+	leastSlack = 500 * time.Millisecond
+	mostSlack  = 3 * time.Second
+	slackTimes = 10
+)
+
+// slack is how much that was from one moment to another.
+func (m *machine) slack(from, to time.Time) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	worst := time.Duration(0)
+	for _, d := range m.slow {
+		if d.at.After(from) && d.at.Add(-d.took).Before(to) {
+			worst = max(worst, d.took)
+		}
+	}
+	return min(leastSlack+slackTimes*worst, mostSlack)
+}
+
+// note remembers what a question took, for as long as anybody may ask.
+func (m *machine) note(took time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	m.slow = append(m.slow, delay{now, took})
+	if keep := 4 * callerWaits; now.Sub(m.slow[0].at) > 2*keep { // now and then
+		m.slow = slices.DeleteFunc(m.slow, func(d delay) bool { return now.Sub(d.at) > keep })
+	}
 }
 
 // stand notes that nothing went on for a time. Agents that lost their links by

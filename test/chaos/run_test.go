@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -47,6 +48,8 @@ type run struct {
 	machine    machine
 	timeline   []string
 
+	asker   *http.Client   // of what pods say of themselves
+	byID    map[string]int // the tunnels
 	looking sync.WaitGroup
 	look    context.CancelFunc
 }
@@ -57,7 +60,8 @@ func start(t *testing.T, seed uint64, random *rand.Rand, carrier string) *run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &run{t: t, seed: seed, random: random, carrier: carrier, dir: dir, began: time.Now(), ledger: newLedger()}
+	r := &run{t: t, seed: seed, random: random, carrier: carrier, dir: dir, began: time.Now(), ledger: newLedger(),
+		asker: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, byID: map[string]int{}}
 	t.Logf("seed %d, RELAY=%s; go test ./test/chaos -seed %d -carrier %s repeats it", seed, carrier, seed, carrier)
 	t.Cleanup(r.report)
 	r.redis = redistest.Start(t)
@@ -106,7 +110,7 @@ func start(t *testing.T, seed uint64, random *rand.Rand, carrier string) *run {
 		if i%2 == 1 {
 			a.protocol = agent.JSON
 		}
-		r.agents = append(r.agents, a)
+		r.agents, r.byID[a.id] = append(r.agents, a), i
 	}
 	r.load = &load{ledger: r.ledger, balancer: r.balancer, agents: r.agents, seed: seed, rate: fullRate, slots: make(chan struct{}, mostUnderWay)}
 	t.Cleanup(func() {
@@ -121,7 +125,9 @@ func start(t *testing.T, seed uint64, random *rand.Rand, carrier string) *run {
 	})
 	r.renewAgents()
 	r.watchOwners()
-	r.load.begin(t.Context())
+	if err := r.load.begin(t.Context(), *leastFlag); err != nil {
+		t.Fatal(err)
+	}
 	r.note("everything is up, with %d requests a second", r.load.rate)
 	return r
 }
@@ -222,6 +228,7 @@ func (r *run) watchOwners() {
 	for i, a := range r.agents {
 		ids[i] = a.id
 	}
+	r.looking.Go(func() { r.watchLinks(ctx) })
 	addr := r.redis.Addr()
 	r.looking.Go(func() {
 		for ctx.Err() == nil {

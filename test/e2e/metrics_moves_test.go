@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -77,6 +78,14 @@ var movements = []movement{
 	{`bindu_edge_hops_total{carrier="direct",outcome="ok"}`, atDoor, oneGet},
 	{`bindu_edge_hop_duration_seconds_count{carrier="direct"}`, atDoor, oneGet},
 	{`bindu_edge_hops_served_total{outcome="ok"}`, atOwner, oneGet},
+	{`bindu_edge_newcomers_total{outcome="failed"}`, atOwner, func(t *testing.T, m *metered) func() {
+		conn, err := net.Dial("tcp", m.owner.setting("PEER_ADDR"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		return nil
+	}},
 	{`bindu_edge_cache_lookups_total{cache="slug",result="hit"}`, atDoor, oneGet},
 	{`bindu_edge_streams`, atOwner, func(t *testing.T, m *metered) func() { return m.hold(t, m.door) }},
 	{`bindu_edge_buffered_bytes`, atOwner, func(t *testing.T, m *metered) func() {

@@ -1,11 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -93,34 +95,56 @@ func TestPodsStrangers(t *testing.T) {
 	}
 }
 
-// A flood of strangers who say nothing keeps neither memory nor pods out for
-// longer than their patience.
-func TestPodsFlood(t *testing.T) {
+// A flood of strangers who say nothing, each followed by another one, keeps no pod
+// out, is bounded, and is told of.
+func TestPodsSteadyFlood(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, "direct", 2, "POD_LEASE_SECONDS=30")
 	owner, door := c.pods[0], c.pods[1]
 	cred := c.plane.create(t, "")
 	startAgent(t, owner, cred, startOrigin(t, http.HandlerFunc(echo)))
-	closed := make(chan struct{}, 200)
-	for range cap(closed) {
-		conn, err := net.Dial("tcp", owner.setting("PEER_ADDR"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = conn.Close() })
-		go func() {
-			_, _ = io.Copy(io.Discard, conn)
-			closed <- struct{}{}
-		}()
+	addr := owner.setting("PEER_ADDR")
+	ctx, cancel := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	defer flood.Wait()
+	defer cancel()
+	closed := make(chan struct{}, 1000)
+	for range 90 {
+		flood.Go(func() {
+			for ctx.Err() == nil {
+				conn, err := net.Dial("tcp", addr)
+				if err != nil {
+					return
+				}
+				stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+				_, _ = io.Copy(io.Discard, conn)
+				stop()
+				_ = conn.Close()
+				select {
+				case closed <- struct{}{}:
+				default:
+				}
+				again := time.NewTimer(20 * time.Millisecond) // 1,300 a second are enough for a test
+				select {
+				case <-again.C:
+				case <-ctx.Done():
+				}
+				again.Stop()
+			}
+		})
 	}
-	for i := range cap(closed) - 64 {
-		select {
-		case <-closed:
-		case <-time.After(4 * time.Second): // less than those that wait have
-			t.Fatalf("%d of %d were turned away at once", i, cap(closed))
+	for range 2 * 90 {
+		receive(t, "a stranger is turned away", closed)
+	}
+	for range 3 {
+		for _, at := range []*edge{door, c.join(t)} { // one that has been there, and a new one
+			if a := get(t, at.path(cred, "/")); a.StatusCode != 200 {
+				t.Errorf("a request between pods: %d %s", a.StatusCode, a.body)
+			}
 		}
 	}
-	began := time.Now()
-	eventually(t, "a pod is let in", func() bool { return status(t, door.path(cred, "/")) == 200 })
-	wantWithin(t, "letting a pod in", began, 5*time.Second+300*time.Millisecond)
+	owner.waitLine("more newcomers than may wait", 1)
+	if n := owner.logged("WARN", "more newcomers than may wait"); n != 1 {
+		t.Errorf("%d warnings, want one", n)
+	}
 }

@@ -58,10 +58,19 @@ func (r *raw) publish(subject string, frames ...[]byte) {
 	}
 }
 
+// patience bounds waits for what comes at once, if it does.
+const patience = 10 * time.Second
+
 // next is the kind of the next frame that it gets.
 func (r *raw) next() bus.Kind {
 	r.t.Helper()
-	k, _, token, err := bus.Decode(<-r.got)
+	var frame []byte
+	select {
+	case frame = <-r.got:
+	case <-time.After(patience):
+		r.t.Fatal("no frame came")
+	}
+	k, _, token, err := bus.Decode(frame)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -79,12 +88,28 @@ func (r *raw) open(p bustest.Pod) net.Conn {
 		r.t.Fatalf("the first frame is of kind %d", k)
 	}
 	r.publish(r.peer, bus.EncodeFrame(bus.KindReady, 0))
-	c, err := p.Listener().Accept()
-	if err != nil {
-		r.t.Fatal(err)
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, err := p.Listener().Accept()
+		if err != nil {
+			r.t.Error(err)
+		}
+		accepted <- c
+	}()
+	select {
+	case c := <-accepted:
+		if c == nil {
+			r.t.FailNow()
+		}
+		r.t.Cleanup(func() { c.Close() })
+		if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+			r.t.Fatal(err)
+		}
+		return c
+	case <-time.After(patience):
+		r.t.Fatal("it is ready, and was not accepted")
+		return nil
 	}
-	r.t.Cleanup(func() { c.Close() })
-	return c
 }
 
 func TestAConnThatIsToldNonsenseEndsAndTellsThePeer(t *testing.T) {
@@ -129,8 +154,8 @@ func TestAConnThatIsToldNonsenseEndsAndTellsThePeer(t *testing.T) {
 				t.Errorf("the peer was told kind %d", k)
 			}
 			n, err := io.Copy(io.Discard, c)
-			if op := (*net.OpError)(nil); !errors.As(err, &op) || int(n) != row.want {
-				t.Errorf("read %d bytes and %v, want %d and a net.OpError", n, err, row.want)
+			if op := (*net.OpError)(nil); !errors.As(err, &op) || op.Timeout() || int(n) != row.want {
+				t.Errorf("read %d bytes and %v, want %d and why it ended", n, err, row.want)
 			}
 			if _, err := c.Write([]byte("x")); err == nil {
 				t.Error("it still takes writes")
@@ -146,7 +171,7 @@ func TestAPeerThatAbortsIsNotAnOrderlyEnd(t *testing.T) {
 	c := r.open(bustest.NewPod(t, b, prefix))
 	r.publish(r.peer, bus.EncodeFrame(bus.KindData, 1, 'x'), bus.EncodeFrame(bus.KindAbort, 2))
 	got, err := io.ReadAll(c)
-	if string(got) != "x" || err == nil {
+	if op := (*net.OpError)(nil); string(got) != "x" || !errors.As(err, &op) || op.Timeout() {
 		t.Errorf("read %q, %v", got, err)
 	}
 }
