@@ -124,7 +124,7 @@ func dependencyRows(s podstatus.Status, now time.Time) [][]cell {
 }
 
 func peerRows(s podstatus.Status, now time.Time) [][]cell {
-	rows := [][]cell{head("PEER", "BY", "CONNECTED", "HOPS", "INBOUND", "ADDRESS", "LAST ERROR")}
+	rows := [][]cell{head("PEER", "BY", "CONNECTED", "HOPS", "UNREAD", "INBOUND", "ADDRESS", "LAST ERROR")}
 	for _, o := range s.Peers.List {
 		connected := cell{"no", faint}
 		switch {
@@ -134,7 +134,7 @@ func peerRows(s podstatus.Status, now time.Time) [][]cell {
 			connected.colour = red
 		}
 		rows = append(rows, []cell{
-			{o.Pod, plain}, {s.Peers.Carrier, plain}, connected, {strconv.Itoa(o.InFlight), plain}, {strconv.Itoa(o.Inbound), plain},
+			{o.Pod, plain}, {s.Peers.Carrier, plain}, connected, {strconv.Itoa(o.InFlight), plain}, {size(o.Unread), plain}, {strconv.Itoa(o.Inbound), plain},
 			{orDash(o.Address), plain}, {trouble(o.Error, o.ErrorAt, now), plain},
 		})
 	}

@@ -67,7 +67,7 @@ func busy() podstatus.Status {
 			{Name: "relay", State: "unknown"},
 		},
 		Peers: podstatus.Peers{Carrier: "direct", List: []podstatus.Peer{
-			{Pod: "edge-1-5e6f7a8b", Address: "10.0.0.7:7070", Connected: true, Since: before(time.Minute), InFlight: 3, Inbound: 1},
+			{Pod: "edge-1-5e6f7a8b", Address: "10.0.0.7:7070", Connected: true, Since: before(time.Minute), InFlight: 3, Unread: 2 << 20, Inbound: 1},
 			{Pod: "edge-2-9c0d1e2f", Error: "no connection within 2s", ErrorAt: before(20 * time.Second)},
 		}},
 		Tunnels: podstatus.Tunnels{Total: 5000, H2: 4999, JSON: 1, Streams: 12, Unread: 3 << 20, Found: 5000, List: []podstatus.Tunnel{
@@ -95,9 +95,9 @@ control_plane  ok       3h   1s ago   1.2ms  -
 registry       away     6s   8s ago   0.2ms  1s ago: ping redis: connection refused
 relay          unknown  -    -        -      -
 
-PEER             BY      CONNECTED  HOPS  INBOUND  ADDRESS        LAST ERROR
-edge-1-5e6f7a8b  direct  1m         3     1        10.0.0.7:7070  -
-edge-2-9c0d1e2f  direct  no         0     0        -              20s ago: no connection within 2s
+PEER             BY      CONNECTED  HOPS  UNREAD  INBOUND  ADDRESS        LAST ERROR
+edge-1-5e6f7a8b  direct  1m         3     2.0MiB  1        10.0.0.7:7070  -
+edge-2-9c0d1e2f  direct  no         0     0B      0        -              20s ago: no connection within 2s
 
 TUNNEL                SLUG    BY    UP  NOW  TOTAL  UNREAD  FROM                 AGENT
 6d3qt2q3ku8pszp8fn2z  demo    h2    2m  9    12345  1.5KiB  192.0.2.7:50338      bindu-edge/v1.2.3

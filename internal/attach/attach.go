@@ -72,6 +72,9 @@ type Options struct {
 	Floods       Floods              // nil: every address may try as often as it likes
 	Accepted     func(*http.Request) // nil, or told whose connection has become a tunnel
 
+	// Hops is how many bytes of answers wait for callers in what is no link of ours,
+	// for the metric that counts both; nil: none.
+	Hops    func() int64
 	Metrics prometheus.Registerer // nil = not registered
 	// Refusals is asked once for each limit, by name, and returns what counts a
 	// refusal by it; nil = nobody counts.

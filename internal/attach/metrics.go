@@ -51,8 +51,14 @@ func newMetrics(o Options, links *roster) *metrics {
 		Name: "bindu_edge_streams", Help: "Requests and upgraded streams that are open on this pod's links to agents.",
 	}, func() float64 { streams, _ := links.load(); return float64(streams) })
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "bindu_edge_buffered_bytes", Help: "At most how many bytes of answers wait in this pod's links for callers that don't read, where MAX_BUFFERED_BYTES_PER_TUNNEL is not 0.",
-	}, func() float64 { _, unread := links.load(); return float64(unread) })
+		Name: "bindu_edge_buffered_bytes", Help: "At most how many bytes of answers wait in this pod's links and hops for callers that don't read.",
+	}, func() float64 {
+		_, unread := links.load()
+		if o.Hops != nil {
+			unread += o.Hops()
+		}
+		return float64(unread)
+	})
 	m := &metrics{
 		tunnels: map[string]prometheus.Gauge{
 			wire.ProtocolH2: tunnels.WithLabelValues("h2"), wire.ProtocolJSON: tunnels.WithLabelValues("json"),

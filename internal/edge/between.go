@@ -34,6 +34,7 @@ type between struct {
 	mu    sync.Mutex
 	conn  net.Conn // as net/http has it: with TLS
 	timer *time.Timer
+	due   time.Time // when it ends the phase
 	phase phase
 	http2 bool
 	told  bool // that it ends
@@ -91,7 +92,7 @@ func connState(conn net.Conn, state http.ConnState) {
 
 // enter begins a phase that ends the connection after wait. mu is held.
 func (b *between) enter(p phase, wait time.Duration) {
-	b.phase = p
+	b.phase, b.due = p, time.Now().Add(wait)
 	if b.timer == nil {
 		b.timer = time.AfterFunc(wait, b.over)
 		return
@@ -102,13 +103,16 @@ func (b *between) enter(p phase, wait time.Duration) {
 func (b *between) over() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if time.Now().Before(b.due) {
+		return // it has run out just as a new phase began, and comes again
+	}
 	switch b.phase {
 	case handled, gone: // who handles it has left the timer alone
 	case idle:
 		b.goodbye()
 	case ending:
 		if b.takes() {
-			b.timer.Reset(b.stall / 4)
+			b.enter(ending, b.stall/4)
 			return
 		}
 		fallthrough
@@ -119,7 +123,7 @@ func (b *between) over() {
 
 // goodbye ends a connection that is idle. mu is held.
 func (b *between) goodbye() {
-	b.timer.Reset(idleGrace) // until net/http has closed it
+	b.enter(idle, idleGrace) // until net/http has closed it
 	if b.http2 && !b.told {
 		b.told = true
 		// Without a stream the server writes whole frames at once, if any, so this

@@ -23,6 +23,7 @@ import (
 	"github.com/getbindu/bindu-edge/internal/config"
 	"github.com/getbindu/bindu-edge/internal/controlclient"
 	"github.com/getbindu/bindu-edge/internal/flood"
+	"github.com/getbindu/bindu-edge/internal/h2"
 	"github.com/getbindu/bindu-edge/internal/hub"
 	"github.com/getbindu/bindu-edge/internal/ingress"
 	"github.com/getbindu/bindu-edge/internal/link"
@@ -64,6 +65,7 @@ type Edge struct {
 	certs    *certs.Files    // of the public listener; nil = no TLS
 	admin    net.Listener    // nil = none
 	pressure *pressure.Gauge
+	unread   *h2.Budget // nil = no bound
 
 	identity     *relay.Identity // nil = it can't prove itself to other pods
 	peerListener net.Listener    // for other pods that dial this one; nil = none
@@ -101,6 +103,7 @@ func New(o Options) (*Edge, error) {
 	}
 	e.refusals = newRefusals(e.metrics)
 	e.pressure = pressure.New(pressure.Options{Logger: e.log})
+	e.unread = unreadBudget()
 	var err error
 	if e.identity, err = identity(cfg); err != nil {
 		return nil, err
@@ -191,7 +194,7 @@ func (e *Edge) wire(o Options) error {
 	breaches := link.NewBreaches(e.metrics)
 	agents := attach.Options{
 		Hub:   roomy{e.hub, e.pressure, e.refusals.memory},
-		Links: link.NewOpener(link.Options{PingInterval: cfg.WSPingInterval, PingTimeout: cfg.LinkPingTimeout, MaxBuffered: cfg.MaxBuffered, CountError: breaches}),
+		Links: link.NewOpener(link.Options{PingInterval: cfg.WSPingInterval, PingTimeout: cfg.LinkPingTimeout, MaxBuffered: cfg.MaxBuffered, Budget: e.unread, CountError: breaches}),
 		JSON: link.JSONOptions{
 			PingInterval: cfg.WSPingInterval, PongTimeout: cfg.WSPongTimeout, MaxMessage: int(cfg.MaxWSPayload),
 			Inflater: link.NewInflater(cfg.MaxInflated, 0), CountError: breaches,
@@ -206,6 +209,7 @@ func (e *Edge) wire(o Options) error {
 		Logger:     e.log,
 		Floods:     flood.NewAgents(flood.AgentsOptions{Address: e.caller, ConnectRate: cfg.ConnectRate, Refusals: e.refusals.by}),
 		Accepted:   tunnelConn,
+		Hops:       e.peers.unread,
 		Metrics:    e.metrics,
 		Refusals:   e.refusals.by,
 	}

@@ -158,7 +158,10 @@ func (e *Edge) openPeers(addresses direct.Addresses) (*peers, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := relay.NewClient(relay.Options{Pod: e.pod, Dialer: dialer, Identity: e.identity, Logger: e.log, Carrier: e.cfg.Relay, Metrics: e.metrics})
+	client := relay.NewClient(relay.Options{
+		Pod: e.pod, Dialer: dialer, Identity: e.identity, Logger: e.log, Carrier: e.cfg.Relay, Metrics: e.metrics,
+		MaxBuffered: e.cfg.MaxBuffered, Budget: e.unread,
+	})
 	return &peers{client: client, listener: listener, carrier: carrier}, nil
 }
 

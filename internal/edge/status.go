@@ -140,7 +140,7 @@ func (p *peers) status(carrier string) podstatus.Peers {
 
 func peerStatus(o relay.PeerState, inbound int) podstatus.Peer {
 	return podstatus.Peer{
-		Pod: string(o.Pod), Address: o.Address, Connected: o.Connected, Since: utc(o.Since), InFlight: o.InFlight,
+		Pod: string(o.Pod), Address: o.Address, Connected: o.Connected, Since: utc(o.Since), InFlight: o.InFlight, Unread: o.Unread,
 		Inbound: inbound, Error: podstatus.Text(o.Err), ErrorAt: utc(o.ErrAt),
 	}
 }

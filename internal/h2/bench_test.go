@@ -37,6 +37,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 	}{
 		{"1KB", Options{}},
 		{"1KB_counted", Options{MaxBuffered: 256 * wire.StreamWindow}},
+		{"1KB_budget", Options{MaxBuffered: 256 * wire.StreamWindow, Budget: NewBudget(1 << 30)}},
 	} {
 		b.Run(row.name, func(b *testing.B) {
 			c := connect(b, row.o, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(kilobyte) }, loopback(b))
@@ -54,7 +55,7 @@ func BenchmarkRoundTrip(b *testing.B) {
 
 func BenchmarkDownload(b *testing.B) {
 	piece := make([]byte, 32<<10)
-	c := connect(b, Options{MaxBuffered: 256 * wire.StreamWindow}, func(w http.ResponseWriter, _ *http.Request) {
+	c := connect(b, Options{MaxBuffered: 256 * wire.StreamWindow, Budget: NewBudget(1 << 30)}, func(w http.ResponseWriter, _ *http.Request) {
 		for {
 			if _, err := w.Write(piece); err != nil {
 				return

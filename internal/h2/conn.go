@@ -41,7 +41,7 @@ type Conn struct {
 	cc  *http.ClientConn
 	tap *frameTap
 
-	unread *unread // nil = no bound
+	unread *accounts
 
 	streams atomic.Int64
 	worn    chan struct{}
@@ -138,9 +138,7 @@ func (c *Conn) Send(req *http.Request) (*http.Response, error) {
 		_ = res.Body.Close()
 		res.Body = http.NoBody
 	}
-	if c.unread != nil {
-		c.unread.count(res)
-	}
+	c.unread.count(req, res)
 	return res, nil
 }
 

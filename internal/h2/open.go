@@ -24,6 +24,12 @@ type Options struct {
 	// bytes (0: no bound). Over it the response whose reader has been away the
 	// longest ends with fault.ErrUnread, if that is over a second.
 	MaxBuffered int64
+	// By says what MaxBuffered is counted by on each connection, for one that
+	// carries responses to several that have a bound each (nil: they share one).
+	By func(*http.Request) string
+	// Budget is what all connections may hold unread, those of other Openers that
+	// share it too (nil: no bound).
+	Budget *Budget
 }
 
 // WithDefaults fills in what was left empty.
@@ -45,6 +51,8 @@ func (o Options) WithDefaults() Options {
 type Opener struct {
 	transport   *http.Transport
 	maxBuffered int64
+	by          func(*http.Request) string
+	budget      *Budget
 }
 
 type dialKey struct{}
@@ -55,7 +63,7 @@ func NewOpener(o Options) *Opener {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	return &Opener{
-		maxBuffered: o.MaxBuffered,
+		maxBuffered: o.MaxBuffered, by: o.By, budget: o.Budget,
 		transport: &http.Transport{
 			Protocols:          protocols,
 			DisableCompression: true, // bodies pass as they are
@@ -89,20 +97,18 @@ const settingsTimeout = 10 * time.Second
 // hundred streams at most. ctx bounds the opening only.
 func (o *Opener) Open(ctx context.Context, conn Carrier) (*Conn, error) {
 	tap := newFrameTap(conn)
+	bodies := o.accounts()
+	tap.windows.meter = bodies.meter
 	cc, err := o.transport.NewClientConn(context.WithValue(ctx, dialKey{}, net.Conn(tap)), "http", wire.ControlAuthority+":80")
 	if err != nil {
-		_ = conn.Close()
+		_ = tap.Close()
 		return nil, fmt.Errorf("start http/2: %w", err)
 	}
 	patience := time.NewTimer(settingsTimeout)
 	defer patience.Stop()
 	select {
 	case <-tap.ready:
-		c := &Conn{cc: cc, tap: tap, worn: make(chan struct{})}
-		if o.maxBuffered > 0 {
-			c.unread = newUnread(o.maxBuffered)
-		}
-		return c, nil
+		return &Conn{cc: cc, tap: tap, unread: bodies, worn: make(chan struct{})}, nil
 	case <-conn.Done():
 		err = conn.Err()
 	case <-patience.C:
@@ -111,6 +117,24 @@ func (o *Opener) Open(ctx context.Context, conn Carrier) (*Conn, error) {
 		err = ctx.Err()
 	}
 	_ = cc.Close()
-	_ = conn.Close()
+	_ = tap.Close()
 	return nil, fmt.Errorf("start http/2: %w", err)
+}
+
+// accounts are for one connection. It has them also when nothing bounds what it
+// holds: they see to it that bodies are closed once only.
+func (o *Opener) accounts() *accounts {
+	a := &accounts{opener: o}
+	if o.budget != nil {
+		a.meter = &meter{budget: o.budget, bodies: a}
+	}
+	if o.by == nil {
+		a.one = a.unread()
+	} else {
+		a.byKey = map[string]*unread{}
+	}
+	if o.budget != nil {
+		o.budget.join(a.meter)
+	}
+	return a
 }

@@ -41,6 +41,7 @@ func (t *frameTap) Read(p []byte) (int, error) {
 			close(t.ready)
 		}
 	}
+	t.windows.meter.hold(t.Done())
 	n, err := t.Carrier.Read(p)
 	if n > 0 {
 		t.heard.Store(time.Now().UnixNano())
@@ -49,6 +50,7 @@ func (t *frameTap) Read(p []byte) (int, error) {
 		}
 	}
 	if err != nil {
+		t.windows.meter.end()
 		t.once.Do(func() { close(t.goaway) })
 	}
 	return n, err
@@ -66,6 +68,7 @@ func (t *frameTap) Close() error {
 		t.closedHere.Store(true)
 	}
 	err := t.Carrier.Close()
+	t.windows.meter.end()
 	t.once.Do(func() { close(t.goaway) })
 	return err
 }
@@ -82,6 +85,8 @@ func (t *frameTap) scan(p []byte) error {
 			continue
 		}
 		switch t.windows.in.kind() {
+		case frameData:
+			t.windows.meter.change(int64(t.windows.in.left), 0)
 		case frameSettings:
 			t.settings = true
 		case frameGoaway:

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"io"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -11,8 +12,8 @@ import (
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
-// unread bounds what the responses of one connection may hold that nobody has
-// read yet. net/http does not tell how much of a body is buffered, but:
+// unread bounds what the responses of one connection, or those of one key on it, may
+// hold that nobody has read yet. net/http does not tell how much of a body is buffered, but:
 //
 //   - a body whose reader is inside Read has nothing buffered;
 //   - any other has at most wire.StreamWindow (RFC 9113, section 5.2), and no more
@@ -26,6 +27,10 @@ import (
 type unread struct {
 	limit int64
 	start time.Time
+	meter *meter // nil = no budget
+
+	leave  func() // called when a body is closed; nil = nobody asks
+	bodies int    // see accounts
 
 	sum     atomic.Int64
 	waiting atomic.Bool // a look is due: the oldest has not been away long enough
@@ -37,7 +42,11 @@ type unread struct {
 // patience is how long a reader may be away from data whatever the sum.
 const patience = time.Second
 
+// newUnread makes an account; a limit of 0 is none.
 func newUnread(limit int64) *unread {
+	if limit <= 0 {
+		limit = math.MaxInt64
+	}
 	return &unread{limit: limit, start: time.Now(), open: make(map[*countedBody]struct{})}
 }
 
@@ -59,15 +68,18 @@ type countedBody struct {
 
 // count makes res.Body part of the sum. Its reader is away until the first Read.
 func (u *unread) count(res *http.Response) {
-	if res.Body == http.NoBody {
-		return
-	}
 	b := &countedBody{ReadCloser: res.Body, unread: u, left: res.ContentLength}
 	res.Body = b
 	u.mu.Lock()
 	u.open[b] = struct{}{}
 	u.mu.Unlock()
 	b.leave()
+}
+
+// add changes the sum.
+func (u *unread) add(n int64) int64 {
+	u.meter.change(0, n)
+	return u.sum.Add(n)
 }
 
 func (u *unread) now() int64 { return max(1, int64(time.Since(u.start))) }
@@ -79,9 +91,9 @@ func (b *countedBody) leave() {
 	if b.left >= 0 {
 		b.bound = min(b.left, b.bound)
 	}
-	sum := u.sum.Add(b.bound)
+	sum := u.add(b.bound)
 	if !b.away.CompareAndSwap(inside, u.now()) {
-		u.sum.Add(-b.bound) // closed meanwhile
+		u.add(-b.bound) // closed meanwhile
 		return
 	}
 	if sum > u.limit && !u.waiting.Load() {
@@ -92,7 +104,7 @@ func (b *countedBody) leave() {
 func (b *countedBody) Read(p []byte) (int, error) {
 	switch since := b.away.Load(); {
 	case since > 0 && b.away.CompareAndSwap(since, inside):
-		b.unread.sum.Add(-b.bound)
+		b.unread.add(-b.bound)
 	case b.away.Load() == ended:
 		return 0, fault.ErrUnread
 	}
@@ -107,13 +119,48 @@ func (b *countedBody) Read(p []byte) (int, error) {
 }
 
 func (b *countedBody) Close() error {
-	if since := b.away.Swap(closed); since > 0 {
-		b.unread.sum.Add(-b.bound)
+	since := b.away.Swap(closed)
+	if since > 0 {
+		b.unread.add(-b.bound)
 	}
-	b.unread.mu.Lock()
-	delete(b.unread.open, b)
-	b.unread.mu.Unlock()
+	// A second Close would make net/http (Go 1.26) give back what was unread once more,
+	// until the connection's window overflows and it panics with a lock held.
+	if since == closed {
+		return nil
+	}
+	b.unread.forget(b)
+	if since == ended {
+		return nil // whoever ended it closes it
+	}
 	return b.ReadCloser.Close()
+}
+
+// end ends a body whose reader is away since then, and has not just come back. Its
+// Close is still to be called.
+func (b *countedBody) end(since int64) (bound int64, was bool) {
+	if !b.away.CompareAndSwap(since, ended) {
+		return 0, false
+	}
+	b.unread.add(-b.bound)
+	return b.bound, true
+}
+
+// letGo closes an ended body, which can wait for the connection.
+func (u *unread) letGo(b *countedBody, bound int64) {
+	if u.meter != nil {
+		u.meter.budget.letGo(b, bound)
+		return
+	}
+	go func() { _ = b.ReadCloser.Close() }()
+}
+
+func (u *unread) forget(b *countedBody) {
+	u.mu.Lock()
+	delete(u.open, b)
+	u.mu.Unlock()
+	if u.leave != nil {
+		u.leave()
+	}
 }
 
 // look ends what has to be ended now, and comes back when more could be.
@@ -137,18 +184,9 @@ func (u *unread) look() {
 			time.AfterFunc(left, u.look)
 			return
 		}
-		if oldest.away.CompareAndSwap(since, ended) { // else its reader has just come back
-			u.sum.Add(-oldest.bound)
+		if bound, was := oldest.end(since); was {
 			delete(u.open, oldest)
-			go func() { _ = oldest.ReadCloser.Close() }() // which can wait for the link
+			u.letGo(oldest, bound)
 		}
 	}
-}
-
-// Unread is at most how many bytes of answers wait here for their readers.
-func (c *Conn) Unread() int64 {
-	if c.unread == nil {
-		return 0
-	}
-	return c.unread.sum.Load()
 }

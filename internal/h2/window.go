@@ -37,6 +37,9 @@ type windows struct {
 	in  scanner // owned by Read
 	out scanner // owned by Write
 
+	meter    *meter // what counts what comes in; nil = nothing does
+	returned uint32 // of a WINDOW_UPDATE that goes out; owned by Write
+
 	value [settingSize]byte // of a SETTINGS or WINDOW_UPDATE frame that is coming in
 	have  int
 }
@@ -50,8 +53,12 @@ type window struct {
 // sending notes frames before they are written.
 func (w *windows) sending(p []byte) {
 	for len(p) > 0 {
+		var payload []byte
 		var begun bool
-		if _, p, begun = w.out.next(p); !begun {
+		if payload, p, begun = w.out.next(p); !begun {
+			if len(payload) > 0 && w.out.kind() == frameWindowUpdate && w.out.stream() == 0 {
+				w.giveBack(payload)
+			}
 			continue
 		}
 		id, end := w.out.stream(), w.out.flags()&flagEndStream != 0
@@ -64,6 +71,17 @@ func (w *windows) sending(p []byte) {
 		case frameReset:
 			w.change(id, func(s *window) { s.near, s.far = true, true }, false)
 		}
+	}
+}
+
+// giveBack looks at part of a WINDOW_UPDATE of the connection that goes out.
+func (w *windows) giveBack(p []byte) {
+	for _, b := range p {
+		w.returned = w.returned<<8 | uint32(b)
+	}
+	if w.out.left == 0 {
+		w.meter.returned(int64(w.returned &^ (1 << 31)))
+		w.returned = 0
 	}
 }
 

@@ -14,6 +14,7 @@ type Options struct {
 	PingInterval, PingTimeout time.Duration
 	MaxResponseHeader         int64
 	MaxBuffered               int64
+	Budget                    *h2.Budget
 
 	// CountError, if set, is called with the kind of each breach of the protocol
 	// that ends a link. net/http has a count of its own, and does not keep it for
@@ -35,7 +36,7 @@ func NewOpener(o Options) *Opener {
 	}
 	carried := h2.Options{
 		PingInterval: o.PingInterval, PingTimeout: o.PingTimeout,
-		MaxResponseHeader: o.MaxResponseHeader, MaxBuffered: o.MaxBuffered,
+		MaxResponseHeader: o.MaxResponseHeader, MaxBuffered: o.MaxBuffered, Budget: o.Budget,
 	}.WithDefaults()
 	return &Opener{h2: h2.NewOpener(carried), ping: carried.PingInterval, countError: o.CountError}
 }

@@ -93,6 +93,7 @@ type Peer struct {
 	Connected bool      `json:"connected"`      // by a connection that this pod opened, for the hops that it sends
 	Since     time.Time `json:"since,omitzero"` // of that connection
 	InFlight  int       `json:"in_flight"`      // hops under way to it
+	Unread    int64     `json:"unread_bytes"`   // at most so many of their answers wait here for callers that don't read
 	Inbound   int       `json:"inbound"`        // connections that it has opened to this pod
 	Error     string    `json:"last_error,omitempty"`
 	ErrorAt   time.Time `json:"last_error_at,omitzero"`

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
@@ -18,6 +19,11 @@ const (
 	// lies between keeps it from changing its mind at each look.
 	full, empty = 0.9, 0.8 // of the limit
 	interval    = 250 * time.Millisecond
+
+	// collectEvery is how often garbage is collected while memory is short. Who
+	// refuses work makes no garbage, so the runtime has no reason to, and what was
+	// let go of would count until it does so by itself, every two minutes.
+	collectEvery = time.Second
 )
 
 // Options configure a Gauge.
@@ -28,12 +34,17 @@ type Options struct {
 	Limit func() int64
 	// Used is what it can't give back now; nil: what the Go runtime says.
 	Used func() uint64
+	// Collect finds out what is not needed any more; nil: runtime.GC. It is called
+	// at most once a second, and only while the gauge is high.
+	Collect func()
 }
 
 // Gauge is looked at by whoever lets work in. Make it with New.
 type Gauge struct {
 	opts Options
 	high atomic.Bool
+
+	collected time.Time // owned by Run
 }
 
 // New makes a Gauge, which is not high before Run.
@@ -43,6 +54,9 @@ func New(o Options) *Gauge {
 	}
 	if o.Used == nil {
 		o.Used = (&runtimeUse{samples: newSamples()}).bytes
+	}
+	if o.Collect == nil {
+		o.Collect = runtime.GC
 	}
 	return &Gauge{opts: o}
 }
@@ -71,8 +85,12 @@ func (g *Gauge) Run(ctx context.Context) {
 }
 
 func (g *Gauge) look(ctx context.Context, limit float64) {
-	used := float64(g.opts.Used())
 	was := g.high.Load()
+	if was && time.Since(g.collected) >= collectEvery {
+		g.opts.Collect()
+		g.collected = time.Now()
+	}
+	used := float64(g.opts.Used())
 	now := used > full*limit || was && used > empty*limit
 	if now == was {
 		return

@@ -22,6 +22,11 @@ type Options struct {
 	Identity *Identity
 	Logger   *slog.Logger // nil = none
 
+	// MaxBuffered is what the answers of one tunnel may hold unread here, in bytes
+	// (0: no bound), Budget all of them. See h2.Options.
+	MaxBuffered int64
+	Budget      *h2.Budget
+
 	Carrier string                // what Dialer dials by, for the metrics: direct, nats or redis
 	Metrics prometheus.Registerer // nil = not registered
 }
@@ -68,9 +73,15 @@ func NewClient(o Options) *Client {
 	}
 	return &Client{
 		opts: o, log: o.Logger, metrics: newClientMetrics(o.Metrics, o.Carrier), peers: map[tunnel.PodID]*peer{}, told: map[tunnel.PodID]trouble{}, over: make(chan struct{}), worn: (*h2.Conn).Worn,
-		opener: h2.NewOpener(h2.Options{PingInterval: pingInterval, PingTimeout: pingTimeout, MaxResponseHeader: maxResponseHeader}),
+		opener: h2.NewOpener(h2.Options{
+			PingInterval: pingInterval, PingTimeout: pingTimeout, MaxResponseHeader: maxResponseHeader,
+			MaxBuffered: o.MaxBuffered, Budget: o.Budget, By: byTunnel,
+		}),
 	}
 }
+
+// byTunnel is whose answers a request's are, as all of a hop's requests say.
+func byTunnel(req *http.Request) string { return req.Header.Get(headerTunnel) }
 
 // Close ends all connections and waits for what runs. Requests fail from then on.
 func (c *Client) Close() {

@@ -18,6 +18,7 @@ type PeerState struct {
 	Connected bool      // by a connection that this pod has opened
 	Since     time.Time // of that connection
 	InFlight  int       // requests on it
+	Unread    int64     // at most so many bytes of its answers wait for callers that don't read
 	Err       error     // the last trouble with it, if that is not long ago
 	ErrAt     time.Time
 }
@@ -67,7 +68,7 @@ func (c *Client) Peers() []PeerState {
 		if p.conn == nil {
 			continue
 		}
-		s := PeerState{Pod: pod, Address: p.remote, Connected: true, Since: p.since, InFlight: p.conn.InFlight()}
+		s := PeerState{Pod: pod, Address: p.remote, Connected: true, Since: p.since, InFlight: p.conn.InFlight(), Unread: p.conn.Unread()}
 		if t, ok := c.told[pod]; ok && now.Sub(t.at) < troubleLife {
 			s.Err, s.ErrAt = t.err, t.at
 		}
@@ -79,6 +80,18 @@ func (c *Client) Peers() []PeerState {
 		}
 	}
 	return list
+}
+
+// Unread is at most how many bytes of answers wait here for callers that don't read.
+func (c *Client) Unread() (sum int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.peers {
+		if p.conn != nil {
+			sum += p.conn.Unread()
+		}
+	}
+	return sum
 }
 
 // Inbound counts the connections of each pod that has opened one to this pod.

@@ -34,7 +34,7 @@ var imports = []mayImport{
 		"the agent is a library in other people's programs: it brings nothing of the edge with it"},
 
 	{"internal/edge", with(vocabulary, concat(doors, decisions, []string{
-		"internal/link/...", "internal/socket", "internal/wsconn", "internal/config", "internal/telemetry",
+		"internal/link/...", "internal/h2", "internal/socket", "internal/wsconn", "internal/config", "internal/telemetry",
 		"internal/registry/*", "internal/relay/*",
 		"internal/flood", "internal/certs", "internal/proxyproto", "internal/pressure", "internal/podstatus",
 	})...), "the wiring knows everything below it, and neither the commands nor the control plane's inside"},
