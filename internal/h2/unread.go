@@ -12,8 +12,9 @@ import (
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
-// unread bounds what the responses of one connection, or those of one key on it, may
-// hold that nobody has read yet. net/http does not tell how much of a body is buffered, but:
+// unread bounds what the responses of one connection, or those of one key on it,
+// may hold that nobody has read yet. net/http does not tell how much of a body is
+// buffered, but:
 //
 //   - a body whose reader is inside Read has nothing buffered;
 //   - any other has at most wire.StreamWindow (RFC 9113, section 5.2), and no more

@@ -28,10 +28,11 @@ const MinSecret = 32
 // After the TLS 1.3 handshake the dialler names itself and the pod that it
 // wants, with an HMAC-SHA256 under the secret over its role, both names and the
 // connection's TLS exporter (RFC 9266); the listener answers with one of its
-// own, also where it is not the one that is wanted. The exporter is another one in each TLS connection and no one in the
-// middle can have the same on both sides, so a proof can't be replayed or
-// spliced; the role keeps it from being reflected. With certificates TLS has
-// proved both ends, and the exchange only tells the names.
+// own, also where it is not the one that is wanted. The exporter is another one
+// in each TLS connection and no one in the middle can have the same on both
+// sides, so a proof can't be replayed or spliced; the role keeps it from being
+// reflected. With certificates TLS has proved both ends, and the exchange only
+// tells the names.
 type Identity struct {
 	secret []byte
 	certs  *certs.Files // nil = by secret
