@@ -18,7 +18,8 @@ const (
 	// idleGrace is how long a caller who has just asked may take to hear that it ends.
 	idleGrace = time.Second
 	// beginTime is for what the server does itself with a request whose header has
-	// come. Some it answers without us, and then waits for their bodies.
+	// come, after idleTime if it is not the first. Some it answers without us, and
+	// then waits for their bodies.
 	beginTime = 10 * time.Second
 )
 
@@ -47,7 +48,8 @@ type phase int
 
 const (
 	idle    phase = iota // no request is under way
-	begun                // one is, and no handler has it
+	begun                // one is, and no handler has it; the clock of the idle time runs on
+	overdue              // none has come for long
 	handled              // a handler has it
 	ending               // that is done, and the caller may not have all of the answer
 	gone                 // closed, or somebody else's
@@ -80,7 +82,11 @@ func connState(conn net.Conn, state http.ConnState) {
 		}
 		b.enter(idle, wait)
 	case http.StateActive:
-		b.enter(begun, beginTime)
+		if b.timer == nil { // the first
+			b.enter(overdue, beginTime)
+		} else {
+			b.phase = begun // mostly for microseconds, which are worth no timer
+		}
 	case http.StateHijacked, http.StateClosed:
 		b.phase = gone
 		if b.timer != nil {
@@ -110,13 +116,15 @@ func (b *between) over() {
 	case handled, gone: // who handles it has left the timer alone
 	case idle:
 		b.goodbye()
+	case begun:
+		b.enter(overdue, beginTime)
 	case ending:
 		if b.takes() {
 			b.enter(ending, b.stall/4)
 			return
 		}
 		fallthrough
-	case begun:
+	case overdue:
 		_ = b.conn.SetDeadline(time.Unix(1, 0)) // net/http closes it
 	}
 }

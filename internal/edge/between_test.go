@@ -323,6 +323,7 @@ func TestBetweenRequests(t *testing.T) {
 		{"the second is not read", get + get, 1, callerStall},
 		{"all is read", get + get, 2, idleTime},
 		{"an expectation that nobody knows", "POST / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\nContent-Length: 3\r\n\r\n", 1, beginTime},
+		{"the same after another", get + "POST / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\nContent-Length: 3\r\n\r\n", 2, idleTime + beginTime},
 		{"the same, and it is not read", "POST / HTTP/1.1\r\nHost: x\r\nExpect: 200-ok\r\nContent-Length: 3\r\n\r\n", 0, beginTime},
 	} {
 		t.Run(row.name, func(t *testing.T) {
