@@ -137,12 +137,13 @@ func redisTLS(cfg config.Edge) *tls.Config {
 	return &tls.Config{ServerName: cfg.RedisHost, MinVersion: tls.VersionTLS12}
 }
 
-// overBus is a relay.Dialer: a pod that nobody on the bus answers for is gone.
+// overBus is a relay.Dialer: a pod that nobody on the bus answers for is gone, and
+// so is one that takes no more connections, as one that refuses them over TCP.
 type overBus struct{ *bus.Carrier }
 
 func (d overBus) Dial(ctx context.Context, pod tunnel.PodID) (net.Conn, error) {
 	conn, err := d.Carrier.Dial(ctx, pod)
-	if errors.Is(err, bus.ErrNobody) {
+	if errors.Is(err, bus.ErrNobody) || errors.Is(err, bus.ErrLeaving) {
 		err = fmt.Errorf("%w: %w", relay.ErrGone, err)
 	}
 	return conn, err

@@ -78,6 +78,8 @@ var (
 	ErrAway = errors.New("the message bus is away")
 	// ErrNobody says that nobody listens to a subject.
 	ErrNobody = errors.New("nobody listens there")
+	// ErrLeaving says that a pod has closed its listener: it is about to end.
+	ErrLeaving = errors.New("it accepts no more connections")
 	// ErrFull says that this pod has MaxConns connections.
 	ErrFull = errors.New("too many connections over the message bus")
 	// ErrOverrun says that a subscriber was behind and messages were dropped.

@@ -58,7 +58,7 @@ func (r reason) String() string {
 	case refusedVersion:
 		return "it speaks another version"
 	case refusedClosed:
-		return "it accepts no more connections"
+		return ErrLeaving.Error()
 	}
 	return fmt.Sprintf("reason %d", byte(r))
 }

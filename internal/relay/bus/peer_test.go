@@ -344,7 +344,7 @@ func TestAListenerThatIsClosedRefuses(t *testing.T) {
 	if _, err := to.Listener().Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept = %v", err)
 	}
-	if _, err := from.Dial(t.Context(), to.ID); err == nil || !strings.Contains(err.Error(), "accepts no more") {
+	if _, err := from.Dial(t.Context(), to.ID); !errors.Is(err, bus.ErrLeaving) {
 		t.Errorf("Dial = %v", err)
 	}
 }

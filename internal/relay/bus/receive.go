@@ -40,6 +40,9 @@ func (c *conn) accept(f frame, size int) error {
 	case kindReady:
 		close(c.opened)
 	case kindRefuse:
+		if f.reason == refusedClosed {
+			return fmt.Errorf("refused: %w", ErrLeaving)
+		}
 		return fmt.Errorf("refused: %v", f.reason)
 	case kindData:
 		return c.take(f.payload, size)
