@@ -1,11 +1,17 @@
 package ingress
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 )
@@ -202,6 +208,47 @@ func TestKeepAliveClock(t *testing.T) {
 					}
 				}
 			})
+		})
+	}
+}
+
+// An answer that the edge makes itself waits no longer for a caller of HTTP/2 that
+// gives it no room (RFC 9113, section 6.9) than one of an agent.
+func TestNoRoomForAnError(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/local_tunnel/unknown/", "/local_tunnel/s/", "/nothing"} {
+		t.Run(path, func(t *testing.T) {
+			t.Parallel()
+			h := serving(nil, "")
+			h.opts.Router = guarded{h.opts.Router.(agent), fault.New(fault.RateLimited, "")}
+			h.opts.Timeouts.CallerStall = 50 * time.Millisecond
+			url, _ := http2Pair(t, h)
+			conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = conn.Close() }()
+			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+			_, _ = io.WriteString(conn, http2.ClientPreface)
+			f := http2.NewFramer(conn, conn)
+			_ = f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize})
+			var block bytes.Buffer
+			fields := hpack.NewEncoder(&block)
+			for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", path}} {
+				_ = fields.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
+			}
+			if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true}); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				frame, err := f.ReadFrame()
+				if err != nil {
+					t.Fatalf("no end of the stream: %v", err)
+				}
+				if frame.Header().Type == http2.FrameRSTStream {
+					return
+				}
+			}
 		})
 	}
 }

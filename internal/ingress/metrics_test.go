@@ -231,26 +231,33 @@ type halves struct{ net.Conn }
 
 func (h halves) CloseWrite() error { return h.Close() }
 
-func TestUpgradedStreamsAreCounted(t *testing.T) {
-	t.Parallel()
+// upgradedThrough is a handler with one upgraded stream, and the stream's two ends.
+func upgradedThrough(t *testing.T, change func(*Options)) (o *observed, caller, theirs net.Conn) {
+	t.Helper()
 	theirs, ours := net.Pipe()
-	o := observe(func(*http.Request) (*http.Response, error) {
+	o = observe(func(*http.Request) (*http.Response, error) {
 		return &http.Response{
 			StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 2, Body: halves{ours},
 			Header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
 		}, nil
-	}, nil)
+	}, change)
 	server := httptest.NewServer(o)
-	defer server.Close()
+	t.Cleanup(server.Close)
 	caller, err := net.Dial("tcp", server.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = caller.Close() }()
+	t.Cleanup(func() { _ = caller.Close() })
 	_, _ = io.WriteString(caller, "GET /local_tunnel/s/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	if res, err := http.ReadResponse(bufio.NewReader(caller), nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("%v, %v", res, err)
 	}
+	return o, caller, theirs
+}
+
+func TestUpgradedStreamsAreCounted(t *testing.T) {
+	t.Parallel()
+	o, caller, theirs := upgradedThrough(t, nil)
 	_, _ = io.WriteString(caller, "ping!")
 	got := make([]byte, 5)
 	if _, err := io.ReadFull(theirs, got); err != nil || string(got) != "ping!" {

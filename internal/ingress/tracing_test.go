@@ -1,11 +1,9 @@
 package ingress
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -93,25 +91,8 @@ func TestSpanOfEachWayOut(t *testing.T) {
 
 func TestSpanOfAnUpgrade(t *testing.T) {
 	t.Parallel()
-	theirs, ours := net.Pipe()
 	spans := spantest.New()
-	o := observe(func(*http.Request) (*http.Response, error) {
-		return &http.Response{
-			StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 2, Body: halves{ours},
-			Header: http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}},
-		}, nil
-	}, tracedBy(spans))
-	server := httptest.NewServer(o)
-	defer server.Close()
-	caller, err := net.Dial("tcp", server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = caller.Close() }()
-	_, _ = io.WriteString(caller, "GET /local_tunnel/s/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	if res, err := http.ReadResponse(bufio.NewReader(caller), nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("%v, %v", res, err)
-	}
+	o, caller, theirs := upgradedThrough(t, tracedBy(spans))
 	_ = theirs.Close()
 	_, _ = io.Copy(io.Discard, caller)
 	_ = caller.Close()

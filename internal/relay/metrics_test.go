@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"syscall"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -104,4 +105,30 @@ func TestHopThatCouldNotBeMade(t *testing.T) {
 		_, err := ask(t, c.To(holder, "t"))
 		notMade(t, err)
 	})
+}
+
+// What a door makes of a pod that it can't connect to: gone, when that is certain,
+// else only out of reach. Either way nobody has seen the request.
+func TestWhyAHopCouldNotBeMade(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		name    string
+		dial    error
+		want    error
+		wantNot error
+	}{
+		{"its machine refuses", ErrGone, ErrGone, nil}, // also out of reach, which counts for less
+		{"it was killed in the handshake", &net.OpError{Op: "read", Err: syscall.ECONNRESET}, ErrGone, ErrUnreachable},
+		{"its address swallows everything", context.DeadlineExceeded, ErrUnreachable, ErrGone},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			c := client(t, dialFunc(func(context.Context, tunnel.PodID) (net.Conn, error) { return nil, row.dial }))
+			_, err := ask(t, c.To(holder, "t"))
+			notMade(t, err)
+			if !errors.Is(err, row.want) || row.wantNot != nil && errors.Is(err, row.wantNot) {
+				t.Errorf("got %v, want %v and not %v", err, row.want, row.wantNot)
+			}
+		})
+	}
 }
