@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -117,7 +118,7 @@ func TestPodsNATSAway(t *testing.T) {
 	if a := get(t, w.url("/")); a.StatusCode != 200 {
 		t.Fatalf("to begin with: %d %s", a.StatusCode, a.body)
 	}
-	w.cluster.nats.kill()
+	w.edge.loseBus(w.cluster.nats.kill)
 	for range 3 {
 		began := time.Now()
 		wantRelayAway(t, w.edge, w.cred)
@@ -130,6 +131,16 @@ func TestPodsNATSAway(t *testing.T) {
 	began := time.Now()
 	eventually(t, "the relay is back", func() bool { return status(t, w.url("/")) == 200 })
 	wantWithin(t, "the relay's return", began, 5*time.Second)
+}
+
+// loseBus kills the bus and waits until the pod knows. What it has sent off in
+// between may have arrived: that is a 502, and no matter of these tests.
+func (e *edge) loseBus(kill func()) {
+	e.t.Helper()
+	const told = "the message bus is away"
+	before := e.count(told)
+	kill()
+	e.waitLine(told, before+1)
 }
 
 // Redis is not on the way of requests whose tunnel is known to be elsewhere.
@@ -166,7 +177,7 @@ func TestPodsRedisCarrierAway(t *testing.T) {
 	if a := get(t, w.url("/")); a.StatusCode != 200 {
 		t.Fatalf("to begin with: %d %s", a.StatusCode, a.body)
 	}
-	w.cluster.redis.Kill()
+	w.edge.loseBus(w.cluster.redis.Kill)
 	wantRelayAway(t, w.edge, w.cred)
 	if a := get(t, w.owner.path(w.cred, "/")); a.StatusCode != 200 {
 		t.Errorf("at the pod that holds the tunnel: %d %s", a.StatusCode, a.body)
@@ -198,14 +209,15 @@ func TestPodsPeerSilent(t *testing.T) {
 			for range 20 {
 				waiting = append(waiting, ask(request(t.Context(), t, "GET", door.path(creds[0], "/"), nil)))
 			}
-			began := time.Now()
 			for i := range 20 {
 				if a := get(t, door.path(creds[1], fmt.Sprint("/", i))); a.StatusCode != 200 {
 					t.Errorf("a tunnel of another pod: %d %s", a.StatusCode, a.body)
 				}
-			}
-			if took := time.Since(began); took > 2*time.Second {
-				t.Errorf("20 requests to another pod took %s", took)
+				// The first has to find and reach its pod, which is where it would
+				// have to wait for those whose pod is silent.
+				if i == 0 && slices.ContainsFunc(waiting, func(done <-chan asked) bool { return len(done) > 0 }) {
+					t.Error("a tunnel of another pod was answered after those of the silent one")
+				}
 			}
 			for _, done := range waiting {
 				a := receive(t, "the answer", done)
