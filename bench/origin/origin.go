@@ -33,14 +33,25 @@ func Handler() http.Handler {
 	return mux
 }
 
-func body(size int) http.HandlerFunc {
-	text := make([]byte, size)
-	for i := range text {
-		text[i] = 'a' + byte(i%26)
+// Text is a body of size bytes as an agent's server gives it: the answer to an A2A
+// message, in JSON. What a body holds matters where it is put into a string, as
+// JSON agents do: each byte of value zero would become six there.
+func Text(size int) []byte {
+	const head = `{"jsonrpc":"2.0","id":"7d3a8c1e","result":{"kind":"message","role":"agent","messageId":"b1946ac9","parts":[{"kind":"text","text":"`
+	const tail = `"}]}}`
+	const words = `The tide turns at six, and the boats come in with it. `
+	text := append(make([]byte, 0, size+len(words)), head...)
+	for len(text) < size-len(tail) {
+		text = append(text, words...)
 	}
+	return append(text[:size-len(tail)], tail...)
+}
+
+func body(size int) http.HandlerFunc {
+	text := Text(size)
 	length := strconv.Itoa(size)
 	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", length)
 		_, _ = w.Write(text)
 	}

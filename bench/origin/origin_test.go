@@ -1,6 +1,7 @@
 package origin
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -42,6 +43,9 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("status %d and %d bytes, want %d and %d", w.Code, w.Body.Len(), tt.status, tt.size)
 			}
 		})
+	}
+	if body := answer(t, "GET", "/1k", "").Body.Bytes(); !json.Valid(body) {
+		t.Errorf("what should be an agent's answer is no JSON: %s", body)
 	}
 	if got := answer(t, "POST", "/upload", "abc").Body.String(); got != "3\n" {
 		t.Errorf("the sink says %q to 3 bytes", got)

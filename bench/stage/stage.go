@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/getbindu/bindu-edge/bench/origin"
 )
 
 // Options configure a Stage. All are required but Env.
@@ -88,7 +90,7 @@ func (s *Stage) port() (int, error) {
 
 func local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// Static are the files that the static origin has, by path.
+// Static are the sizes of the files that the static origin has, by path.
 var Static = map[string]int64{"/1k": 1 << 10, "/64k": 64 << 10, "/256m": 256 << 20}
 
 // makeStatic writes them once. The large one is sparse: it costs no disk.
@@ -100,8 +102,12 @@ func (s *Stage) makeStatic() (string, error) {
 		return "", err
 	}
 	for path, size := range Static {
+		var text []byte
+		if size <= 64<<10 {
+			text = origin.Text(int(size))
+		}
 		name := filepath.Join(dir, path)
-		if err := os.WriteFile(name, nil, 0o644); err != nil {
+		if err := os.WriteFile(name, text, 0o644); err != nil {
 			return "", err
 		}
 		if err := os.Truncate(name, size); err != nil {

@@ -105,11 +105,18 @@ func isDelimiter(c byte) bool {
 }
 
 // stringEnd returns the index behind the string that begins at i.
+//
+// A quote is its end unless an odd number of backslashes stand before it. They
+// belong to one quote each: what is looked at twice is looked at twice, not more.
 func stringEnd(data []byte, i int) int {
-	for i++; ; i += 2 {
-		next := bytes.IndexAny(data[i:], `"\`)
-		i += next
-		if data[i] == '"' {
+	begin := i + 1
+	for i = begin; ; i++ {
+		i += bytes.IndexByte(data[i:], '"')
+		before := i
+		for before > begin && data[before-1] == '\\' {
+			before--
+		}
+		if (i-before)%2 == 0 {
 			return i + 1
 		}
 	}
