@@ -35,8 +35,8 @@ test: ## Everything: installs what tests need, then checks, race tests, end to e
 	  $(MAKE) --no-print-directory $$step || failed="$$failed $$step"; \
 	done; \
 	go run ./tools/testrun -failed "$$failed" \
-	  -- -race -shuffle=on -timeout=3m $(FAST) \
-	  $(addprefix -- -race -shuffle=on -p=1 ,$(SLOW))
+	  -- -race -shuffle=on -timeout=10m $(FAST) \
+	  $(addprefix -- -race -shuffle=on -p=1 -timeout=30m ,$(SLOW))
 
 .PHONY: build
 build: ## Build bin/bindu-edge for this machine

@@ -2,10 +2,10 @@ package chaos
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -35,13 +35,14 @@ type agentAt struct {
 }
 
 // start links the agent; it stays linked until leave.
-func (a *agentAt) start() error {
+func (a *agentAt) start() {
 	made, err := agent.New(agent.Options{
 		Edge: a.edge, TunnelID: a.id, Token: a.token, Protocol: a.protocol, Handler: a,
 		PingInterval: agentPing, PingTimeout: agentPatience, Logger: a.logger,
 	})
 	if err != nil {
-		return fmt.Errorf("agent %d: %w", a.index, err)
+		a.ledger.violation("agent %d: %v", a.index, err)
+		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a.current, a.stop = made, cancel
@@ -50,12 +51,29 @@ func (a *agentAt) start() error {
 			a.ledger.violation("agent %d was refused for good: %v", a.index, err)
 		}
 	})
-	return nil
 }
 
+// leave ends what start began, if it did.
 func (a *agentAt) leave() {
+	if a.stop == nil {
+		return
+	}
 	a.stop()
 	a.ended.Wait()
+	a.stop = nil
+}
+
+// each does something to all agents at once.
+func (r *run) each(agents []*agentAt, do func(*agentAt)) {
+	var doing sync.WaitGroup
+	for _, a := range agents {
+		doing.Go(func() { do(a) })
+	}
+	doing.Wait()
+}
+
+func linked(agents []*agentAt) bool {
+	return !slices.ContainsFunc(agents, func(a *agentAt) bool { return !a.current.Linked() })
 }
 
 // What the callers and the agents say to each other.

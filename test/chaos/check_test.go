@@ -78,9 +78,9 @@ func (r *run) check() {
 	defer l.mu.Unlock()
 	excuses := slices.Clone(r.excuses)
 	for i, e := range excuses {
-		excuses[i].to = e.to.Add(r.machine.slack(e.from, e.to.Add(mostSlack)))
+		excuses[i].to = e.to.Add(r.slack(e.from, e.to.Add(mostSlack)))
 	}
-	excuses = append(excuses, r.machine.excuses()...)
+	excuses = append(excuses, r.stood()...)
 	var under []*asked
 	failed, served := map[string]*counted{}, 0
 	for _, a := range l.requests {
@@ -163,10 +163,7 @@ func (r *run) finish() {
 	r.looking.Wait()
 	r.check()
 	r.rate()
-	for _, a := range r.agents {
-		a.leave()
-		a.stop = nil
-	}
+	r.each(r.agents, (*agentAt).leave)
 	if r.t.Failed() {
 		return // the rest would only say so again
 	}

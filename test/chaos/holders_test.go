@@ -105,7 +105,7 @@ func (r *run) watchLinks(ctx context.Context) {
 	for ctx.Err() == nil {
 		all, silent := r.everyLink(ctx)
 		now := time.Now()
-		bound := lease + 2*time.Second + r.machine.slack(now.Add(-2*lease), now)
+		bound := lease + 2*time.Second + r.slack(now.Add(-2*lease), now)
 		for _, wrong := range o.look(now, all, silent, bound) {
 			r.ledger.violation("%s", wrong)
 		}

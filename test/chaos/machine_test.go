@@ -2,56 +2,16 @@ package chaos
 
 import (
 	"context"
-	"net/http"
-	"slices"
 	"sync"
 	"time"
+
+	"github.com/getbindu/bindu-edge/test/machine"
 )
 
-// machine knows when this machine had too much else to do for a bound in seconds
-// to mean anything. What requests may never do, whatever the time, is held
-// against them even then.
-type machine struct {
-	mu    sync.Mutex
-	stood []excuse
-	slow  []delay // newest last
-}
-
-// delay is how long the machine took for next to nothing.
-type delay struct {
-	at   time.Time // its end
-	took time.Duration
-}
-
-// A question that needs a few instructions and no pod was answered this late.
+// A question that needs a few instructions and no pod was answered this late: the
+// machine had too much else to do for a bound in seconds to mean anything. What
+// requests may never do, whatever the time, is held against them even then.
 const late = time.Second
-
-// watchMachine asks the control plane, which lives in this process and has
-// nothing to do, again and again.
-func (r *run) watchMachine(url string) {
-	ctx, cancel := context.WithCancel(context.Background())
-	var watching sync.WaitGroup
-	r.t.Cleanup(func() { cancel(); watching.Wait() })
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	watching.Go(func() {
-		for ctx.Err() == nil {
-			began := time.Now()
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/health", nil)
-			if err != nil {
-				return
-			}
-			if res, err := client.Do(req); err == nil {
-				_ = res.Body.Close()
-			}
-			took := time.Since(began)
-			r.machine.note(took)
-			if took > late {
-				r.machine.stand(began, took)
-			}
-			pause(ctx, 100*time.Millisecond)
-		}
-	})
-}
 
 // What a busy machine may take on top of every bound: a multiple of what it took
 // for next to nothing at the time.
@@ -61,45 +21,32 @@ const (
 	slackTimes = 10
 )
 
-// slack is how much that was from one moment to another.
-func (m *machine) slack(from, to time.Time) time.Duration {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	worst := time.Duration(0)
-	for _, d := range m.slow {
-		if d.at.After(from) && d.at.Add(-d.took).Before(to) {
-			worst = max(worst, d.took)
+// watchMachine looks how slow the machine is until the test ends.
+func (r *run) watchMachine() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	r.t.Cleanup(func() { cancel(); watching.Wait() })
+	watching.Go(func() { r.machine.Run(ctx) })
+}
+
+// slack is how much a busy machine may take from one moment to another.
+func (r *run) slack(from, to time.Time) time.Duration {
+	return min(leastSlack+slackTimes*r.machine.Worst(from, to), mostSlack)
+}
+
+// stood says when nothing went on for a time. Agents that lost their links by it
+// take a while to return.
+func (r *run) stood() (excuses []excuse) {
+	all := func(*asked) bool { return true }
+	now := time.Now()
+	for _, d := range r.machine.Delays(now.Add(-machine.Kept), now) {
+		if d.Took > late {
+			from, to := d.From.Add(-lease), d.From.Add(d.Took+2*lease)
+			excuses = append(excuses,
+				excuse{"the machine had too much else to do", from, to, refusing, all},
+				excuse{"the machine had too much else to do", from, to, losing, all},
+			)
 		}
 	}
-	return min(leastSlack+slackTimes*worst, mostSlack)
-}
-
-// note remembers what a question took, for as long as anybody may ask.
-func (m *machine) note(took time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	now := time.Now()
-	m.slow = append(m.slow, delay{now, took})
-	if keep := 4 * callerWaits; now.Sub(m.slow[0].at) > 2*keep { // now and then
-		m.slow = slices.DeleteFunc(m.slow, func(d delay) bool { return now.Sub(d.at) > keep })
-	}
-}
-
-// stand notes that nothing went on for a time. Agents that lost their links by
-// it take a while to return.
-func (m *machine) stand(began time.Time, took time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	all := func(*asked) bool { return true }
-	from, to := began.Add(-lease), began.Add(took+2*lease)
-	m.stood = append(m.stood,
-		excuse{"the machine had too much else to do", from, to, refusing, all},
-		excuse{"the machine had too much else to do", from, to, losing, all},
-	)
-}
-
-func (m *machine) excuses() []excuse {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.stood[:len(m.stood):len(m.stood)]
+	return excuses
 }

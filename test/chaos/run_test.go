@@ -16,6 +16,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/agent"
 	"github.com/getbindu/bindu-edge/internal/control"
+	"github.com/getbindu/bindu-edge/test/machine"
 	"github.com/getbindu/bindu-edge/test/planetest"
 	"github.com/getbindu/bindu-edge/test/redistest"
 )
@@ -45,7 +46,7 @@ type run struct {
 	idle       []int // goroutines of each pod without agents and requests
 	subscribed int   // subscriptions at NATS without pods
 	excuses    []excuse
-	machine    machine
+	machine    machine.Watch
 	timeline   []string
 
 	asker   *http.Client   // of what pods say of themselves
@@ -70,7 +71,7 @@ func start(t *testing.T, seed uint64, random *rand.Rand, carrier string) *run {
 		r.subscribed = r.nats.subscriptions()
 	}
 	plane, url := startPlane(t)
-	r.watchMachine(url)
+	r.watchMachine()
 	var addrs []string
 	for i := range podCount {
 		p := newPod(t, i, carrier, dir, r.redis, r.nats, "CONTROL_PLANE_URL="+url)
@@ -117,13 +118,9 @@ func start(t *testing.T, seed uint64, random *rand.Rand, carrier string) *run {
 		if r.load.stop != nil {
 			r.load.stop()
 		}
-		for _, a := range r.agents {
-			if a.stop != nil {
-				a.leave()
-			}
-		}
+		r.each(r.agents, (*agentAt).leave)
 	})
-	r.renewAgents()
+	r.restart()
 	r.watchOwners()
 	if err := r.load.begin(t.Context(), *leastFlag); err != nil {
 		t.Fatal(err)
@@ -143,33 +140,11 @@ func startPlane(t *testing.T) (*control.Plane, string) {
 	return plane, server.URL
 }
 
-// renewAgents starts all agents anew while nothing is asked of them. One that
-// lost several links within a minute takes its time to return, by design; what
-// is held against the pods is how long they take.
-func (r *run) renewAgents() {
+// restart starts all agents anew.
+func (r *run) restart() {
 	r.t.Helper()
-	var renewing sync.WaitGroup
-	for _, a := range r.agents {
-		renewing.Go(func() {
-			if a.stop != nil {
-				a.leave()
-			}
-			if err := a.start(); err != nil {
-				r.ledger.violation("%v", err)
-			}
-		})
-	}
-	renewing.Wait()
-	eventually(r.t, "all agents are linked", r.linked)
-}
-
-func (r *run) linked() bool {
-	for _, a := range r.agents {
-		if !a.current.Linked() {
-			return false
-		}
-	}
-	return true
+	r.each(r.agents, func(a *agentAt) { a.leave(); a.start() })
+	eventually(r.t, "all agents are linked", func() bool { return linked(r.agents) })
 }
 
 func (r *run) note(format string, args ...any) {
@@ -207,7 +182,7 @@ func (r *run) holders() ([]int, error) {
 // settled says whether every tunnel is held by a pod.
 func (r *run) settled() bool {
 	holders, err := r.holders()
-	if err != nil || !r.linked() {
+	if err != nil || !linked(r.agents) {
 		return false
 	}
 	for _, place := range holders {

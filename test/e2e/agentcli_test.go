@@ -202,12 +202,13 @@ func startConnectProxy(t *testing.T, to string) *connectProxy {
 			w.WriteHeader(405)
 			return
 		}
-		w.WriteHeader(200)
+		// Before the answer: what comes after it would in part be the server's already.
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\r\n")
 		forward(t.Context(), conn, to)
 	}))
 	t.Cleanup(s.Close)

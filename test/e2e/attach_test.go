@@ -170,7 +170,7 @@ func TestOtherInstance(t *testing.T) {
 
 func TestEphemeral(t *testing.T) {
 	t.Parallel()
-	e := startEdge(t, nil, "EPHEMERAL_TUNNELS=true", "WS_PING_INTERVAL_SECONDS=0.5", "LINK_PING_TIMEOUT_SECONDS=1")
+	e := startEdge(t, nil, "EPHEMERAL_TUNNELS=true", "WS_PING_INTERVAL_SECONDS=0.5", "LINK_PING_TIMEOUT_SECONDS=3")
 	a := startAgent(t, e, credentials{}, startOrigin(t, echo))
 	url := strings.TrimSuffix(strings.TrimPrefix(a.waitLine("URL  ", 1), "URL  "), "/")
 	if got := get(t, url+"/x"); got.StatusCode != 200 || got.Header.Get("X-Uri") != "/x" {
@@ -217,6 +217,7 @@ func TestEphemeralLimits(t *testing.T) {
 	if sixth.Header.Get("Retry-After") == "" {
 		t.Error("429 without Retry-After")
 	}
+	eventually(t, "all of their links stand", func() bool { return e.says(t, "").Tunnels.Total == 5 })
 	_ = last.Body.Close()
 	e.waitLine(`"link ended"`, 1)
 	if res := knock(t, e, "/ws", nil); res.StatusCode != 101 {

@@ -150,7 +150,7 @@ func (c *churn) comeAndGo(of credentials, way int) error {
 				c.note(errors.New("an agent ended without a reason"))
 			}
 		}()
-		if err := c.ask(ctx, of, "/x", "json /x"); err != nil {
+		if err := c.askFirst(ctx, of, "/x", "json /x"); err != nil {
 			return err
 		}
 		if way%4 == 0 {
@@ -169,7 +169,7 @@ func (c *churn) comeAndGo(of credentials, way int) error {
 		return err
 	}
 	defer a.kill()
-	if err := c.ask(ctx, of, "/x", "h2 /x"); err != nil {
+	if err := c.askFirst(ctx, of, "/x", "h2 /x"); err != nil {
 		return err
 	}
 	switch way % 8 {
@@ -200,8 +200,24 @@ func (c *churn) get(ctx context.Context, by *http.Client, url string) (*http.Res
 		text, _ := io.ReadAll(res.Body)
 		_ = res.Body.Close()
 		err = fmt.Errorf("%s: %d %s", url, res.StatusCode, text)
+		if res.Header.Get("Bindu-Edge-Error") == "link_lost" {
+			err = fmt.Errorf("%w: %w", errLinkLost, err)
+		}
 	}
 	return res, err
+}
+
+var errLinkLost = errors.New("the link was lost")
+
+// askFirst asks through a new link. The one before it, which gets requests until
+// this one is there, may have been killed, and the edge may find out by this
+// request: once.
+func (c *churn) askFirst(ctx context.Context, of credentials, path, want string) error {
+	err := c.ask(ctx, of, path, want)
+	if errors.Is(err, errLinkLost) {
+		err = c.ask(ctx, of, path, want)
+	}
+	return err
 }
 
 func (c *churn) ask(ctx context.Context, of credentials, path, want string) error {

@@ -60,7 +60,7 @@ func work(h *held) http.Handler {
 func TestDrainFinishesWork(t *testing.T) {
 	t.Parallel()
 	origin := newHeld()
-	w := startWorld(t, work(origin), "DRAIN_DELAY_SECONDS=5", "DRAIN_TIMEOUT_SECONDS=30")
+	w := startWorld(t, work(origin), "DRAIN_DELAY_SECONDS=12", "DRAIN_TIMEOUT_SECONDS=30")
 	slow := ask(request(t.Context(), t, "GET", w.url("/held"), nil))
 	stream := ask(request(t.Context(), t, "GET", w.url("/events"), nil))
 	receive(t, "a request reaches the origin", origin.arrived)
@@ -121,8 +121,8 @@ func TestDrainTimeout(t *testing.T) {
 	receive(t, "the other one too", origin.arrived)
 	socket := dialSocket(t, w.url("/ws"))
 
-	w.edge.signal(syscall.SIGTERM)
 	began := time.Now()
+	w.edge.signal(syscall.SIGTERM)
 	if code := w.edge.wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

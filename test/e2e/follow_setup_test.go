@@ -19,6 +19,7 @@ import (
 // office is a control plane in a process of its own, and pods that follow it.
 type office struct {
 	t       *testing.T
+	program string
 	process *process
 	dir     string
 	port    int
@@ -28,7 +29,12 @@ type office struct {
 
 func startOffice(t *testing.T) *office {
 	t.Helper()
-	o := &office{t: t, dir: t.TempDir(), port: freePort(t)}
+	return startOfficeOf(t, binary)
+}
+
+func startOfficeOf(t *testing.T, program string) *office {
+	t.Helper()
+	o := &office{t: t, program: program, dir: t.TempDir(), port: freePort(t)}
 	key, err := exec.Command(binary, "key", "generate").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +53,7 @@ func startOffice(t *testing.T) *office {
 func (o *office) open(port int) {
 	o.t.Helper()
 	o.port = port
-	o.process = start(o.t, "control", []string{
+	o.process = startProgram(o.t, "control", o.program, []string{
 		"HOST=127.0.0.1", fmt.Sprint("PORT=", port), "DATA_DIR=" + o.dir, "LOG_FORMAT=json",
 		"ADMIN_API_KEY_FILE=" + filepath.Join(o.dir, "admin.key"),
 	}, "control")

@@ -16,14 +16,14 @@ import (
 func TestFrozenAgent(t *testing.T) {
 	t.Parallel()
 	origin := newHeld()
-	w := startWorld(t, origin, "WS_PING_INTERVAL_SECONDS=0.5", "LINK_PING_TIMEOUT_SECONDS=1", "RECONNECT_GRACE_SECONDS=0")
+	w := startWorld(t, origin, "WS_PING_INTERVAL_SECONDS=0.5", "LINK_PING_TIMEOUT_SECONDS=3", "RECONNECT_GRACE_SECONDS=0")
 	inFlight := ask(request(t.Context(), t, "GET", w.url("/held"), nil))
 	receive(t, "the request reaches the origin", origin.arrived)
 
 	w.agent.signal(syscall.SIGSTOP)
 	began := time.Now()
 	wantError(t, receive(t, "the request ends", inFlight).answer, 502, "link_lost")
-	wantWithin(t, "noticing a frozen agent", began, 1500*time.Millisecond)
+	wantWithin(t, "noticing a frozen agent", began, 3500*time.Millisecond)
 	offline := get(t, w.url("/"))
 	wantError(t, offline, 503, "tunnel_offline")
 	if offline.Header.Get("Retry-After") == "" {
@@ -47,7 +47,7 @@ func TestFrozenEdge(t *testing.T) {
 	e := startEdge(t, p)
 	c := p.create(t, "")
 	ready := fmt.Sprint("127.0.0.1:", freePort(t))
-	a := startAgent(t, e, c, startOrigin(t, echo), "--ping-interval=0.5", "--ping-timeout=1", "--ready-addr="+ready)
+	a := startAgent(t, e, c, startOrigin(t, echo), "--ping-interval=0.5", "--ping-timeout=3", "--ready-addr="+ready)
 	if got := status(t, "http://"+ready+"/readyz"); got != 200 {
 		t.Errorf("/readyz of a linked agent: %d", got)
 	}
@@ -55,7 +55,7 @@ func TestFrozenEdge(t *testing.T) {
 	e.signal(syscall.SIGSTOP)
 	began := time.Now()
 	a.waitLine("STATUS offline: the edge stopped answering", 1)
-	wantWithin(t, "noticing a frozen edge", began, 1500*time.Millisecond)
+	wantWithin(t, "noticing a frozen edge", began, 3500*time.Millisecond)
 	if got := status(t, "http://"+ready+"/readyz"); got != 503 {
 		t.Errorf("/readyz of an agent without a link: %d", got)
 	}

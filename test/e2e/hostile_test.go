@@ -144,7 +144,7 @@ func hostileH2(t *testing.T, w *world) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			conn := raw(t, w.edge)
-			_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(patience / 2)) // sooner than the edge gives a request up
 			var block bytes.Buffer
 			encode := func(fields []string) []byte {
 				block.Reset()
@@ -291,9 +291,11 @@ func TestOriginsCannotEndTheLink(t *testing.T) {
 // up nobody but itself.
 func TestStalledInterimAnswers(t *testing.T) {
 	t.Parallel()
+	const hints = 600 // of 100 KB: more than all the buffers on the way
 	h := newHeld()
-	flooded := make(chan struct{}, 1)
+	passed := make(chan struct{}, hints)
 	w := startScripted(t, func(conn net.Conn, r *http.Request) {
+		_ = conn.SetDeadline(time.Time{}) // it takes as long as it takes
 		if r.URL.Path != "/flood" {
 			h.arrived <- struct{}{}
 			<-h.let
@@ -301,22 +303,22 @@ func TestStalledInterimAnswers(t *testing.T) {
 			return
 		}
 		hint := "HTTP/1.1 103 Early Hints\r\nLink: <" + strings.Repeat("x", 100_000) + ">\r\n\r\n"
-		for i := range 600 { // 60 MB: more than all the buffers on the way
+		for range hints {
 			if _, err := io.WriteString(conn, hint); err != nil {
 				break
 			}
-			if i == 500 {
-				flooded <- struct{}{}
-			}
+			passed <- struct{}{}
 		}
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-	})
+	}, "REQUEST_TIMEOUT_SECONDS=600")
 	slow := ask(request(t.Context(), t, http.MethodGet, w.url("/held"), nil))
 	receive(t, "the slow request arrives", h.arrived)
 	c := dialRaw(t, w.edge)
 	c.narrow()
 	c.send(w.on("GET", "/flood"))
-	receive(t, "the flood has passed the link", flooded)
+	for range hints - 100 {
+		receive(t, "the flood passes the link", passed)
+	}
 	close(h.let)
 	wantAnswer(t, receive(t, "the slow request's answer", slow), "let go")
 }

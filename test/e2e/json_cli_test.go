@@ -94,7 +94,7 @@ func TestJSONAgentOfTheDocs(t *testing.T) {
 		t.Fatalf("it does not compile: %v\n%s", err, out)
 	}
 	p := startPlane(t)
-	e := startEdge(t, p, "WS_PING_INTERVAL_SECONDS=0.4", "WS_PONG_TIMEOUT_SECONDS=0.8")
+	e := startEdge(t, p, "WS_PING_INTERVAL_SECONDS=0.5", "WS_PONG_TIMEOUT_SECONDS=3")
 	c := p.create(t, "")
 	run := func(token string) (*exec.Cmd, *bytes.Buffer) {
 		cmd, said := exec.Command(program), new(bytes.Buffer)
@@ -117,7 +117,7 @@ func TestJSONAgentOfTheDocs(t *testing.T) {
 	}
 	eventually(t, "it answers", func() bool { return serves("/hello?x=1") })
 	// Well past the edge's patience, so it must have answered pings.
-	receive(t, "some time has passed", time.After(2*time.Second))
+	receive(t, "some time has passed", time.After(5*time.Second))
 	if !serves("/later") || e.count(`"link ended"`) != 0 {
 		t.Error("its link did not last")
 	}

@@ -60,7 +60,7 @@ func TestJSONHandshake(t *testing.T) {
 func TestJSONRefusals(t *testing.T) {
 	t.Parallel()
 	p := startPlane(t)
-	e := startEdge(t, p, "MAX_TUNNELS=1")
+	e := startEdge(t, p, "MAX_TUNNELS=1", "DRAIN_DELAY_SECONDS=10")
 	first := tunnelOf(t, p, e)
 	refused := func(t *testing.T, e *edge, c credentials, code websocket.StatusCode, text string, status int, fault string) {
 		t.Helper()
@@ -175,7 +175,7 @@ func TestJSONPermissionEnds(t *testing.T) {
 	})
 	t.Run("expired", func(t *testing.T) {
 		e := startEdge(t, p)                                         // which asks again after a minute only
-		end := time.Now().Add(2 * time.Second).Truncate(time.Second) // the API knows whole seconds
+		end := time.Now().Add(6 * time.Second).Truncate(time.Second) // the API knows whole seconds
 		made, token, err := p.CreateTunnel(t.Context(), control.Create{ExpiresAt: end})
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"maps"
+	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -214,7 +215,9 @@ func TestJSONRequestTooLarge(t *testing.T) {
 	}
 	j.reply(r, `"status":200`)
 	j.result(done)
-	wantError(t, j.result(post(most+1)), 413, "request_too_large")
+	wantError(t, sendsOn(t, func() *http.Request {
+		return request(t.Context(), t, "POST", j.url("/"), bytes.NewReader(bytes.Repeat([]byte("<"), most+1)))
+	}), 413, "request_too_large")
 	j.wantAlive()
 }
 

@@ -112,9 +112,7 @@ func TestPlaneRevocationIsPublic(t *testing.T) {
 			p.on("taken", says("taken", "revoked", inAnHour()))
 			began := time.Now()
 			eventually(t, "callers hear of it", func() bool { return status(t, url+"/x") == 410 })
-			if took := time.Since(began); took > 2*time.Second+slack/2 {
-				t.Errorf("a revoked tunnel was served for %s", took)
-			}
+			wantWithin(t, "hearing of a revocation", began, 2*time.Second)
 			wantError(t, get(t, url+"/x"), 410, "tunnel_revoked")
 			if n := e.count(`"link ended"`); n != 0 {
 				t.Errorf("%d links ended: the test shows nothing", n)
@@ -130,7 +128,7 @@ func TestPlaneEndsJSONLinks(t *testing.T) {
 	p := startFakePlane(t)
 	e := startEdge(t, nil, p.env("TUNNEL_REVALIDATE_SECONDS=1")...)
 	unasked := startEdge(t, nil, p.env("TUNNEL_REVALIDATE_SECONDS=3600")...)
-	ends := time.Now().Add(4 * time.Second).Truncate(time.Second)
+	ends := time.Now().Add(8 * time.Second).Truncate(time.Second)
 	p.on("short", says("short", "active", ends.UTC().Format("2006-01-02T15:04:05"))) // without zone
 	short := startJSONAgent(t, unasked, credentials{id: "short", token: "x"}, "")
 	taken := startJSONAgent(t, e, credentials{id: "taken", token: "x"}, "")

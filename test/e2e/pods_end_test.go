@@ -31,7 +31,7 @@ func TestPodsTunnelEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{"expires", "tunnel_expired", 5 * time.Second, func(*testing.T, credentials) {}},
+		{"expires", "tunnel_expired", 12 * time.Second, func(*testing.T, credentials) {}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

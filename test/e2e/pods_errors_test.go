@@ -69,7 +69,7 @@ func TestPodsErrors(t *testing.T) {
 	})
 	t.Run("others", func(t *testing.T) {
 		t.Parallel()
-		w := startRelayed(t, "direct", http.HandlerFunc(echo), "MAX_REQUEST_BODY_BYTES=1000", "REQUEST_TIMEOUT_SECONDS=1")
+		w := startRelayed(t, "direct", http.HandlerFunc(echo), "MAX_REQUEST_BODY_BYTES=1000", "REQUEST_TIMEOUT_SECONDS=3")
 		t.Run("size", func(t *testing.T) {
 			sameRefusal(t, w, at(t, w.cred, "POST", "/", strings.Repeat("x", 1001)), 413, "request_too_large")
 		})
@@ -81,7 +81,11 @@ func TestPodsErrors(t *testing.T) {
 		t.Run("JSON", func(t *testing.T) {
 			c := w.plane.create(t, "")
 			startJSONAgent(t, w.owner, c, "json")
-			sameRefusal(t, w, at(t, c, "POST", "/", strings.Repeat("x", 70_000)), 413, "request_too_large")
+			sameRefusal(t, w, func(e *edge) answer {
+				return sendsOn(t, func() *http.Request {
+					return request(t.Context(), t, "POST", e.path(c, "/"), strings.NewReader(strings.Repeat("x", 70_000)))
+				})
+			}, 413, "request_too_large")
 			sameRefusal(t, w, func(e *edge) answer {
 				req := request(t.Context(), t, "GET", e.path(c, "/"), nil)
 				req.Header = http.Header{

@@ -43,6 +43,7 @@ func TestPodsWrongSecret(t *testing.T) {
 				wantRelayAway(t, stranger, w.cred)
 			}
 			wantWithin(t, "three refusals", began, 2*time.Second)
+			stranger.waitLine("PEER_SECRET", 1)
 			if n := stranger.logged("WARN", "PEER_SECRET"); n != 1 {
 				t.Errorf("the stranger has warned %d times, want once", n)
 			}

@@ -29,7 +29,7 @@ const peerSecret = "what pods of one test know of each other"
 func startCluster(t *testing.T, carrier string, n int, env ...string) *cluster {
 	t.Helper()
 	c := &cluster{plane: startPlane(t), redis: startRedis(t)}
-	c.env = append(c.redis.env("RELAY="+carrier, "PEER_SECRET="+peerSecret, "POD_LEASE_SECONDS=3"), env...)
+	c.env = append(c.redis.env("RELAY="+carrier, "PEER_SECRET="+peerSecret, "POD_LEASE_SECONDS=15"), env...)
 	if carrier == "nats" {
 		c.natsPort = freePort(t)
 		c.startNATS(t)

@@ -4,23 +4,29 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/getbindu/bindu-edge/test/child"
+	"github.com/getbindu/bindu-edge/test/machine"
 )
 
 // patience bounds every wait for something that should happen soon. It is long
 // because the machine may be busy; nothing takes that long when all is well.
 const patience = 30 * time.Second
 
-var binary string // the program under test, built with the race detector
+var (
+	binary string        // the program under test, built with the race detector
+	watch  machine.Watch // how slow this machine is
+)
 
 func TestMain(m *testing.M) {
 	child.Parallel(6)
@@ -37,6 +43,11 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "build: %v\n%s", err, text)
 			return 1
 		}
+		ctx, cancel := context.WithCancel(context.Background())
+		var watching sync.WaitGroup
+		watching.Go(func() { watch.Run(ctx) })
+		defer watching.Wait()
+		defer cancel()
 		return m.Run()
 	}())
 }

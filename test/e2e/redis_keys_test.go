@@ -106,12 +106,12 @@ func (s *redisServer) members(key string) any { return s.List("SMEMBERS", key) }
 func TestRedisRefreshAndStop(t *testing.T) {
 	t.Parallel()
 	s, p := startRedis(t), startPlane(t)
-	e := startEdge(t, p, s.env("TUNNEL_REGISTRY_TTL=3", "POD_LEASE_SECONDS=3")...)
+	e := startEdge(t, p, s.env("TUNNEL_REGISTRY_TTL=6", "POD_LEASE_SECONDS=6")...)
 	c := p.create(t, "")
 	agent := startJSONAgent(t, e, c, "")
 	keys := []string{"tunnel:" + string(c.id), "claim:" + string(c.id), "pod:" + e.podID(), "pod:" + e.podID() + ":tunnels"}
 	lowest := map[string]time.Duration{}
-	during(t, 3500*time.Millisecond, func() { // longer than they live without renewal
+	during(t, 7*time.Second, func() { // longer than they live without renewal
 		for _, key := range keys {
 			life := s.life(key)
 			if before, ok := lowest[key]; !ok || life < before {
@@ -120,9 +120,9 @@ func TestRedisRefreshAndStop(t *testing.T) {
 		}
 	})
 	for _, key := range keys {
-		// A third may go by between two renewals; half is for a busy machine.
-		if life := lowest[key]; life < 500*time.Millisecond || life > 2900*time.Millisecond {
-			t.Errorf("%s had %s left at the lowest, of 3 s", key, life)
+		// A third may go by between two renewals; more is for a busy machine.
+		if life := lowest[key]; life <= 0 || life > 5900*time.Millisecond {
+			t.Errorf("%s had %s left at the lowest, of 6 s", key, life)
 		}
 	}
 
@@ -151,8 +151,11 @@ func TestRedisSharesSlugs(t *testing.T) {
 	// What Redis says is believed for as long as the key had left, and not longer.
 	p.on("invented", says("shared", "revoked", inAnHour()))
 	began := time.Now()
-	s.Do("SET", "slug:invented", "shared", "PX", "1000")
+	s.Do("SET", "slug:invented", "shared", "PX", "5000")
 	wantError(t, get(t, second.url+"/local_tunnel/invented/"), 503, "tunnel_offline")
 	eventually(t, "the control plane is asked", func() bool { return status(t, second.url+"/local_tunnel/invented/") == 410 })
-	wantWithin(t, "believing an old answer", began, time.Second)
+	if took := time.Since(began); took < 5*time.Second {
+		t.Errorf("believed for only %s", took)
+	}
+	wantWithin(t, "believing an old answer", began, 5*time.Second)
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
-// startPods runs two pods on one Redis, whose leases are short.
+// startPods runs two pods on one Redis.
 func startPods(t *testing.T, p *plane, s *redisServer, env ...string) (a, b *edge) {
 	t.Helper()
-	env = append(s.env("POD_LEASE_SECONDS=2", "RECONNECT_GRACE_SECONDS=0"), env...)
+	env = append(s.env("RECONNECT_GRACE_SECONDS=0"), env...)
 	return startEdge(t, p, env...), startEdge(t, p, env...)
 }
 
@@ -128,7 +128,7 @@ func TestRedisHeldByAnotherPod(t *testing.T) {
 func TestRedisPodKilled(t *testing.T) {
 	t.Parallel()
 	s, p := startRedis(t), startPlane(t)
-	a, b := startPods(t, p, s)
+	a, b := startPods(t, p, s, "POD_LEASE_SECONDS=3")
 	c := p.create(t, "")
 	startJSONAgent(t, a, c, "first")
 	path, header := opens(c, "second")
@@ -137,7 +137,7 @@ func TestRedisPodKilled(t *testing.T) {
 	a.kill()
 	began := time.Now()
 	eventually(t, "the tunnel is free", func() bool { return knock(t, b, path, header).StatusCode == 101 })
-	wantWithin(t, "the lapse of a dead pod's lease", began, 2*time.Second)
+	wantWithin(t, "the lapse of a dead pod's lease", began, 3*time.Second)
 	if got := s.owner(c); got != b.podID() {
 		t.Errorf("the owner is %s", got)
 	}

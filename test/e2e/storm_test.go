@@ -85,15 +85,21 @@ func TestPlaneQueues(t *testing.T) {
 	}
 }
 
-// After an outage all agents come at once: each is let in and serves.
-// It is measured, so it has the machine to itself.
+// After an outage all agents come at once: each is let in and serves, and many are
+// asked for at a time. Those whose turn did not come are told to come again, as
+// some are on a slow machine. It wants both cores, so it has the machine to itself.
 func TestStorm(t *testing.T) {
 	const agents = 1000
 	p := startFakePlane(t)
 	e := startEdge(t, nil, p.env()...)
+	var asking, most atomic.Int64
 	slow := func(id string) http.HandlerFunc {
 		answer := says(id, "active", inAnHour())
 		return func(w http.ResponseWriter, r *http.Request) {
+			n := asking.Add(1)
+			defer asking.Add(-1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
 			select {
 			case <-time.After(50 * time.Millisecond):
 			case <-r.Context().Done():
@@ -105,11 +111,13 @@ func TestStorm(t *testing.T) {
 		id := fmt.Sprint("t", i)
 		p.on(id, slow(id))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	pool := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 32, MaxIdleConnsPerHost: 32}}
 	t.Cleanup(pool.CloseIdleConnections)
-	serve := func(id string) error {
+	var again atomic.Int64
+	var serve func(id string) error
+	serve = func(id string) error {
 		path, header := opens(credentials{id: tunnel.ID(id), token: "x"}, "")
 		a, err := dialJSONAgent(ctx, e.url+path, header, id)
 		if err != nil {
@@ -126,6 +134,16 @@ func TestStorm(t *testing.T) {
 		}
 		defer res.Body.Close()
 		body, err := io.ReadAll(res.Body)
+		if res.StatusCode == http.StatusServiceUnavailable {
+			select {
+			case ended := <-a.ended:
+				if websocket.CloseStatus(ended) == websocket.StatusTryAgainLater {
+					again.Add(1)
+					return serve(id)
+				}
+			case <-ctx.Done():
+			}
+		}
 		if err != nil || res.StatusCode != http.StatusOK || string(body) != id+" /x" {
 			return fmt.Errorf("%s: %d %s %w", id, res.StatusCode, body, err)
 		}
@@ -145,13 +163,13 @@ func TestStorm(t *testing.T) {
 		})
 	}
 	all.Wait()
-	took := time.Since(began)
 	close(failed)
 	if err, bad := <-failed; bad {
 		t.Errorf("%d of %d agents are not served, one of them: %v", len(failed)+1, agents, err)
 	}
-	t.Logf("%d agents are connected and served after %s", agents, took.Round(time.Millisecond))
-	if took > 10*time.Second {
-		t.Errorf("it took %s, allowed are 10 s", took)
+	t.Logf("%d agents are connected and served after %s, %d questions at a time, %d refusals",
+		agents, time.Since(began).Round(time.Millisecond), most.Load(), again.Load())
+	if n := most.Load(); n < 10 { // one by one they take a minute
+		t.Errorf("the control plane was asked no more than %d questions at a time", n)
 	}
 }

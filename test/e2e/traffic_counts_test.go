@@ -110,7 +110,7 @@ func TestTrafficOfTwoPods(t *testing.T) {
 func TestTrafficToldLate(t *testing.T) {
 	t.Parallel()
 	o := startOffice(t)
-	pod := startEdge(t, nil, o.env("REQUEST_TIMEOUT_SECONDS=1")...)
+	pod := startEdge(t, nil, o.env("REQUEST_TIMEOUT_SECONDS=3")...)
 	c := o.create("")
 	startAgent(t, pod, c, startOrigin(t, countedOrigin()))
 	eventually(t, "the control plane knows of the link", func() bool { return len(o.history(c)) == 1 })

@@ -84,7 +84,7 @@ func TestCallersWhoReadNothing(t *testing.T) {
 				silent[i] = c
 			}
 			served, overloaded := 0, 0
-			eventually(t, "most of them are cut", func() bool {
+			eventually(t, "most of them are cut, and the other tunnel is served", func() bool {
 				got := receive(t, "an answer of another tunnel", ask(request(t.Context(), t, http.MethodGet, w.edge.path(beside, "/"), nil)))
 				switch {
 				case got.err != nil:
@@ -95,11 +95,8 @@ func TestCallersWhoReadNothing(t *testing.T) {
 					wantError(t, got.answer, http.StatusServiceUnavailable, "edge_overloaded")
 					overloaded++
 				}
-				return cut.Load() > callers/2
+				return cut.Load() > callers/2 && served > 0
 			})
-			if served == 0 {
-				t.Error("the other tunnel was never served")
-			}
 			for i, pod := range pods {
 				peak := pod.memory("VmHWM")
 				t.Logf("pod %d had %d MiB and came to %d; the other tunnel was served %d times, refused %d", i, before[i]>>20, peak>>20, served, overloaded)

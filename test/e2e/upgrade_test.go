@@ -151,7 +151,7 @@ func TestUpgradeClocks(t *testing.T) {
 			return
 		}
 		echo(rw, r)
-	}), "UPGRADE_IDLE_SECONDS=1.5", "REQUEST_TIMEOUT_SECONDS=1")
+	}), "UPGRADE_IDLE_SECONDS=4", "REQUEST_TIMEOUT_SECONDS=2")
 	t.Run("idle", func(t *testing.T) {
 		c := dialSocket(t, w.url("/"))
 		for range 4 { // longer than the clock, but never silent for as long
@@ -161,13 +161,13 @@ func TestUpgradeClocks(t *testing.T) {
 			if _, _, err := c.Read(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			<-time.After(700 * time.Millisecond)
+			<-time.After(1500 * time.Millisecond)
 		}
 		began := time.Now()
 		if _, _, err := c.Read(t.Context()); err == nil {
 			t.Error("a message out of nowhere")
 		}
-		wantWithin(t, "the end of a silent socket", began, 1500*time.Millisecond)
+		wantWithin(t, "the end of a silent socket", began, 4*time.Second)
 		receive(t, "the origin's socket ends", gone)
 	})
 	t.Run("an origin that does not answer the handshake", func(t *testing.T) {
@@ -175,7 +175,7 @@ func TestUpgradeClocks(t *testing.T) {
 		began := time.Now()
 		c.send(w.on("GET", "/silent", "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
 		wantError(t, c.answer("GET"), 504, "first_byte_timeout")
-		wantWithin(t, "the 504", began, time.Second)
+		wantWithin(t, "the 504", began, 2*time.Second)
 		receive(t, "the origin sees the end", gone)
 	})
 }
