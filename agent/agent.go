@@ -95,8 +95,8 @@ const (
 type session interface {
 	moving() <-chan struct{} // closed when the edge asks the agent to move
 	ended() <-chan struct{}
-	end() error           // why it ended; call it afterwards
-	finish(time.Duration) // ends it in order, for at most this long
+	end() error             // why it ended; call it afterwards
+	finish(context.Context) // ends it in order, or at once when the context ends
 }
 
 // Phase is what the agent is doing.
@@ -138,8 +138,8 @@ func New(o Options) (*Agent, error) {
 	if o.Handler == nil {
 		return nil, errors.New("agent: a Handler is required")
 	}
-	if (o.TunnelID == "") != (o.Token == "") {
-		return nil, errors.New("agent: a tunnel id and a token go together")
+	if err := checkCredentials(o); err != nil {
+		return nil, err
 	}
 	if o.UserAgent = printable(o.UserAgent); o.UserAgent == "" {
 		o.UserAgent = userAgent()
@@ -180,31 +180,56 @@ func (a *Agent) Linked() bool { return a.linked.Load() > 0 }
 // says that the agent may never connect with these credentials. Run may be
 // called once.
 func (a *Agent) Run(ctx context.Context) error {
+	defer a.client.CloseIdleConnections()
+	finishing, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
 	var old sync.WaitGroup // links that finish their streams
-	defer old.Wait()
+	current, err := a.keep(ctx, func(replaced session) {
+		old.Go(func() {
+			finishing, cut := context.WithTimeout(finishing, drainTimeout)
+			defer cut()
+			replaced.finish(finishing)
+		})
+	})
+	late := time.AfterFunc(a.opts.ShutdownTimeout, cut) // for all links together
+	defer late.Stop()
+	if current != nil {
+		current.finish(finishing)
+	}
+	old.Wait()
+	return err
+}
+
+// keep holds a link until ctx ends or, with an error, the edge refuses for good. It
+// gives those that were replaced to leave, and returns the last one if that serves
+// still.
+func (a *Agent) keep(ctx context.Context, leave func(session)) (current session, err error) {
 	wait := newBackoff()
-	var current session // nil while not linked
 	for {
 		next, err := a.connectUntilLinked(ctx, wait, current)
 		if next == nil {
-			if current != nil {
-				current.finish(a.opts.ShutdownTimeout)
-			}
 			if refused, ok := errors.AsType[*RefusedError](err); ok {
-				return refused
+				return current, refused
 			}
-			return nil
+			return current, nil
 		}
 		if current != nil {
-			leaving := current
-			old.Go(func() { leaving.finish(drainTimeout) })
+			leave(current)
 		}
 		current = next
 		wait.linked()
 		select {
 		case <-current.moving():
-			a.log.Info("the edge asks this agent to move")
 			// The old link serves on until the new one is there.
+			delay := wait.asked()
+			a.log.Info("the edge asks this agent to move", "in", delay)
+			serving := current
+			if !wait.sleep(ctx, serving.ended(), func(left time.Duration) {
+				a.report(serving.end(), left)
+				current = nil
+			}) {
+				return current, nil
+			}
 		case <-current.ended():
 			why := current.end()
 			if errors.Is(why, errDraining) {
@@ -214,11 +239,10 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 			current = nil
 			if !wait.sleep(ctx, nil, nil) {
-				return nil
+				return nil, nil
 			}
 		case <-ctx.Done():
-			current.finish(a.opts.ShutdownTimeout)
-			return nil
+			return current, nil
 		}
 	}
 }
@@ -270,7 +294,7 @@ func (a *Agent) report(err error, retry time.Duration) {
 const drainTimeout = 30 * time.Second
 
 func setDefault(d *time.Duration, value time.Duration) {
-	if *d == 0 {
+	if *d <= 0 {
 		*d = value
 	}
 }

@@ -47,11 +47,32 @@ func (b *backoffState) lost() time.Duration {
 // movedDelay is the mean of the delay after an edge that drains has closed a link.
 const movedDelay = 500 * time.Millisecond
 
+// settled is how long a link lasts at least until an edge asks in good faith to move
+// again. One that asks at once, every time, gets less and less of an answer.
+const settled = 5 * time.Second
+
+// asked chooses the delay before a move that the edge has asked for on a link that
+// serves on meanwhile: none.
+func (b *backoffState) asked() time.Duration {
+	switch lasted := time.Since(b.since); {
+	case lasted < settled:
+		b.next = b.delays.NextBackOff()
+	case lasted >= stableAfter:
+		b.delays.Reset()
+		fallthrough
+	default:
+		b.next = 0
+	}
+	return b.next
+}
+
 // moved chooses the delay after the edge has asked the agent to go elsewhere, in
 // the one way that a JSON link knows: by closing it. That is nobody's failure,
 // and requests wait for the agent's return.
 func (b *backoffState) moved() time.Duration {
-	b.next = rand.N(2 * movedDelay)
+	if b.next = rand.N(2 * movedDelay); time.Since(b.since) < settled {
+		b.next = b.delays.NextBackOff()
+	}
 	return b.next
 }
 

@@ -47,6 +47,43 @@ func TestBackoffOfAMove(t *testing.T) {
 	}
 }
 
+// Whoever is asked to move goes at once, unless it has only just come.
+func TestBackoffOfAnAskedMove(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		input func(*backoffState) time.Duration
+		first time.Duration // the longest delay on a link that has stood for a while
+	}{
+		{"on the link", (*backoffState).asked, 0},
+		{"by its end", (*backoffState).moved, 2 * movedDelay},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBackoff()
+				for range 3 {
+					b.linked()
+					<-time.After(settled)
+					if d := row.input(b); d > row.first {
+						t.Errorf("after %s it waits for %s, want at most %s", settled, d, row.first)
+					}
+				}
+				var longest time.Duration
+				for range 60 {
+					b.linked()
+					longest = max(longest, row.input(b))
+				}
+				if longest < longestDelay/2 || longest > 2*longestDelay {
+					t.Errorf("asked again and again at once, it waits for %s, want up to %s", longest, 2*longestDelay)
+				}
+				<-time.After(stableAfter)
+				if d := row.input(b); d > row.first {
+					t.Errorf("after %s it waits for %s, want at most %s", stableAfter, d, row.first)
+				}
+			})
+		})
+	}
+}
+
 // A link that flaps goes on to wait longer; only one that was stable starts
 // afresh.
 func TestBackoffReset(t *testing.T) {

@@ -62,6 +62,25 @@ func (e *RefusedError) Final() bool {
 	return false
 }
 
+// checkCredentials finds what no edge can accept, so that nobody waits for a link
+// that never comes. It shows no token.
+func checkCredentials(o Options) error {
+	odd := func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("._-", r))
+	}
+	switch {
+	case (o.TunnelID == "") != (o.Token == ""):
+		return errors.New("agent: a tunnel id and a token go together")
+	case len(o.TunnelID) > 128 || strings.ContainsFunc(o.TunnelID, odd):
+		return fmt.Errorf("agent: %.150q is no tunnel id: use 1 to 128 of A-Z a-z 0-9 . _ -", o.TunnelID)
+	case o.TunnelID == "." || o.TunnelID == "..": // RFC 3986, section 5.2.4
+		return fmt.Errorf("agent: %q is no tunnel id that can stand in a URL", o.TunnelID)
+	case strings.ContainsFunc(o.Token, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		return errors.New("agent: the token holds a space or a line end: a token is one word; trim what was read from a file")
+	}
+	return nil
+}
+
 // endpointOf is the URL at which the edge takes the agent.
 func endpointOf(o Options) (*url.URL, error) {
 	u, err := url.Parse(o.Edge)
@@ -91,13 +110,9 @@ func edgeClient(o Options) *http.Client {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: socket.Control(wsconn.Unsent)}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // a WebSocket starts with an HTTP/1.1 upgrade
-	var tlsConfig *tls.Config
-	if o.TLS != nil {
-		tlsConfig = o.TLS.Clone()
-	}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy: o.Proxy, DialContext: dialSocket(dialer), TLSClientConfig: tlsConfig,
+			Proxy: o.Proxy, DialContext: dialSocket(dialer), TLSClientConfig: o.TLS.Clone(),
 			TLSHandshakeTimeout: 10 * time.Second, Protocols: protocols,
 		},
 		// A redirect would carry the token to wherever it points.
@@ -224,5 +239,5 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-	return s[:min(len(s), 512)]
+	return strings.ToValidUTF8(s[:min(len(s), 512)], "") // not half a character
 }

@@ -109,6 +109,22 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+func TestPrintable(t *testing.T) {
+	long := strings.Repeat("ä", 300)
+	tests := []struct{ name, input, want string }{
+		{"plain", "a b", "a b"},
+		{"an escape sequence", "a\x1b[31mb\n", "a[31mb"},
+		{"too long", "x" + long, "x" + long[:510]}, // not half a character
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := printable(tt.input); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestEndpoint(t *testing.T) {
 	tests := []struct {
 		name  string

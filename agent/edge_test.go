@@ -20,7 +20,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // request to the last that came.
 type testEdge struct {
 	*httptest.Server
-	link chan *link.H2 // holds the last one
+	link    chan *link.H2 // holds the last one
+	patient bool          // waits for the end of a link that an agent leaves; set it before one comes
 }
 
 // startEdge is what an example needs in place of https://edge.example.com.
@@ -43,6 +44,9 @@ func startEdge() *testEdge {
 			return
 		}
 		e.link <- l
+		if e.patient {
+			<-l.Done()
+		}
 		<-l.Leaving()
 		l.Close(link.ReasonLeft)
 		<-l.Done()

@@ -216,17 +216,14 @@ func (s *jsonSession) heartbeat(read <-chan struct{}) (silent bool) {
 }
 
 // finish ends the link in order: new requests are refused, those in flight run
-// on for at most timeout, then the connection closes. A nil session is finished.
-func (s *jsonSession) finish(timeout time.Duration) {
-	if s == nil {
-		return
-	}
+// on until ctx ends, then the connection closes.
+func (s *jsonSession) finish(ctx context.Context) {
 	s.unlink()
 	s.leaving.Store(true)
-	s.running.wait(timeout)
+	s.running.wait(ctx)
 	_ = s.ws.Close(websocket.StatusNormalClosure, "")
 	<-s.done
-	s.running.wait(cutTimeout)
+	s.running.notice()
 }
 
 // errDraining says that the edge shuts down, and that another one should be tried.

@@ -46,8 +46,14 @@ func jsonLinked(t *testing.T, o Options, edge func(*websocket.Conn)) *jsonSessio
 		t.Fatal(err)
 	}
 	s := a.serveJSON(ws)
-	t.Cleanup(func() { s.finish(time.Second) })
+	t.Cleanup(func() { finishWithin(s, time.Second) })
 	return s
+}
+
+func finishWithin(s *jsonSession, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	s.finish(ctx)
 }
 
 // jsonEdge is a session whose other end is an edge's link.
@@ -184,7 +190,7 @@ func TestJSONFinish(t *testing.T) {
 		}
 	})
 	<-working
-	asked.Go(func() { s.finish(10 * time.Second) })
+	asked.Go(func() { finishWithin(s, 10*time.Second) })
 	for !s.leaving.Load() {
 		if err := l.Probe(t.Context()); err != nil {
 			t.Fatal(err)

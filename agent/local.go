@@ -71,7 +71,7 @@ func Local(target string, o LocalOptions) (http.Handler, error) {
 		Rewrite: func(pr *httputil.ProxyRequest) { l.rewrite(pr, scheme) },
 		Transport: &http.Transport{
 			DialContext:            dialLocal,
-			TLSClientConfig:        o.TLS,
+			TLSClientConfig:        o.TLS.Clone(), // net/http adds to it
 			TLSHandshakeTimeout:    10 * time.Second,
 			Protocols:              protocols,
 			DisableCompression:     true,

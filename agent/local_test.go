@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
@@ -166,5 +168,23 @@ func TestLocalhostOfEitherFamily(t *testing.T) {
 			t.Errorf("a server at %s: %v", l.Addr(), err)
 		}
 		_ = l.Close()
+	}
+}
+
+// The TLS configuration stays its owner's: net/http would ask for HTTP/2 in it, which
+// an agent that shares it can't speak with its edge.
+func TestLocalKeepsItsHandsOffTheTLSConfig(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	t.Cleanup(server.Close)
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	shared := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	w := askLocal(t, newLocal(t, server.URL, LocalOptions{TLS: shared}), httptest.NewRequest(http.MethodGet, "/", nil))
+	if w.Code != http.StatusNoContent {
+		t.Errorf("status %d", w.Code)
+	}
+	if shared.NextProtos != nil {
+		t.Errorf("it has NextProtos %q now", shared.NextProtos)
 	}
 }

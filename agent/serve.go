@@ -71,18 +71,16 @@ func (a *Agent) serve(conn *wsconn.Conn) *h2Session {
 }
 
 // finish ends the link in order: no new requests (GOAWAY), those in flight run
-// on for at most timeout, then the connection closes.
-func (s *h2Session) finish(timeout time.Duration) {
+// on until ctx ends, then the connection closes.
+func (s *h2Session) finish(ctx context.Context) {
 	s.unlink()
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
 	err := s.server.Shutdown(ctx)
 	if err != nil {
 		_ = s.server.Close()
 	}
 	s.conn.CloseWith(websocket.StatusNormalClosure, "")
 	<-s.done
-	s.running.wait(cutTimeout)
+	s.running.notice()
 }
 
 // cutTimeout is how long handlers may take to return once their requests were
@@ -135,32 +133,43 @@ func (r *running) leave() {
 	}
 }
 
-func (r *running) wait(timeout time.Duration) {
+// wait returns when none is left, or ctx ends.
+func (r *running) wait(ctx context.Context) {
 	r.mu.Lock()
 	idle := r.idle
 	r.mu.Unlock()
-	t := time.NewTimer(timeout)
-	defer t.Stop()
 	select {
 	case <-idle:
-	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
+// notice gives those that were cut off cutTimeout to return.
+func (r *running) notice() {
+	ctx, cancel := context.WithTimeout(context.Background(), cutTimeout)
+	defer cancel()
+	r.wait(ctx)
+}
+
 // awaited ends the link when the edge never begins to speak: HTTP/2's heartbeat
-// starts only with its first frame.
+// starts only behind the preface (RFC 9113, section 3.4).
 type awaited struct {
 	net.Conn
 	patience *time.Timer
+	preface  int // how much of it is still to come; owned by Read
 }
 
+const prefaceSize = len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
 func newAwaited(conn net.Conn, patience time.Duration) *awaited {
-	return &awaited{conn, time.AfterFunc(patience, func() { _ = conn.Close() })}
+	return &awaited{conn, time.AfterFunc(patience, func() { _ = conn.Close() }), prefaceSize}
 }
 
 func (c *awaited) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.patience.Stop()
+	if c.preface -= min(n, c.preface); c.preface == 0 || err != nil {
+		c.patience.Stop()
+	}
 	return n, err
 }
 

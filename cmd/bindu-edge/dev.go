@@ -161,6 +161,9 @@ func (c *devCmd) listen(p *process, target *url.URL) (net.Listener, error) {
 	}
 	if p.settings.Origin("PORT").Kind == config.FromDefault {
 		l, err := nextPort(c.Host, c.Port, exposed)
+		if err != nil && config.NotThisHost(err) {
+			return nil, c.noHost(p, err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("no free port from %d on: %w", c.Port, err)
 		}
@@ -171,10 +174,17 @@ func (c *devCmd) listen(p *process, target *url.URL) (net.Listener, error) {
 		return nil, &config.SettingError{Name: name, Msg: fmt.Sprintf("%d is the port to expose: use another", c.Port)}
 	}
 	l, err := listen(c.Host, c.Port)
-	if errors.Is(err, syscall.EADDRINUSE) {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, &config.SettingError{Name: name, Msg: fmt.Sprintf("%d is in use: use another, or leave it out for the next free one", c.Port)}
+	case err != nil && config.NotThisHost(err):
+		return nil, c.noHost(p, err)
 	}
 	return l, err
+}
+
+func (c *devCmd) noHost(p *process, err error) error {
+	return &config.SettingError{Name: p.settings.Name("HOST"), Msg: "not an address of this machine: use one that is, or leave it out for this machine alone: " + err.Error()}
 }
 
 func listen(host string, port int) (net.Listener, error) {

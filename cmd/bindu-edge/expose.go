@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/agent"
+	"github.com/getbindu/bindu-edge/internal/config"
 	"github.com/getbindu/bindu-edge/internal/terminal"
 )
 
@@ -137,7 +138,9 @@ func nextPort(host string, first int, taken int) (net.Listener, error) {
 		if err == nil {
 			return l, nil
 		}
-		last = err
+		if last = err; config.NotThisHost(err) {
+			break // at any port
+		}
 	}
 	return nil, last
 }

@@ -144,7 +144,7 @@ func newPodClient(at *url.URL) askPod {
 		if err != nil {
 			return s, nil, err
 		}
-		req.Header.Set("User-Agent", "bindu-edge/"+readVersion().Version)
+		req.Header.Set("User-Agent", userAgent())
 		res, err := client.Do(req)
 		if err == nil {
 			defer func() { _ = res.Body.Close() }()

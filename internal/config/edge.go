@@ -11,7 +11,7 @@ import (
 //
 //	setting  its environment variable; the YAML key is the same in lower case
 //	name     its flag, where the field's name doesn't give it already
-//	type     how it is read: a kind of values.go
+//	type     how it is read: a kind of kinds.go
 //	min,max  what is allowed, in the unit of its kind
 //	zero     0 is allowed and means this
 //	choices  the words that are allowed

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Finish ends what parsing began: it reads the secrets' files and refuses
@@ -114,10 +116,7 @@ func (e *Edge) checkPeers(l *Loader) error {
 	if given != "" && !e.PeerSecret.IsZero() {
 		return &SettingError{l.Name(given), fmt.Sprintf("given together with %s: peers prove themselves by one of the two", l.Name("PEER_SECRET"))}
 	}
-	if e.Relay == "nats" && e.NATSURL.IsZero() {
-		return &SettingError{l.Name("RELAY"), "nats needs a server: set NATS_URL"}
-	}
-	return nil
+	return e.checkNATS(l)
 }
 
 // checkDoor looks at how the public listener takes its connections.
@@ -149,4 +148,11 @@ func (e *Edge) checkDoor(l *Loader) error {
 // flagName is the flag of a setting.
 func flagName(setting string) string {
 	return strings.ToLower(strings.ReplaceAll(setting, "_", "-"))
+}
+
+// NotThisHost reports whether a listener could not be opened for its host, whatever
+// the port.
+func NotThisHost(err error) bool {
+	_, unknown := errors.AsType[*net.DNSError](err)
+	return unknown || errors.Is(err, syscall.EADDRNOTAVAIL)
 }

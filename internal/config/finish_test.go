@@ -83,13 +83,14 @@ func TestSecretFile(t *testing.T) {
 }
 
 func TestEverySecretFromAFile(t *testing.T) {
-	path := write(t, "secret", long+"\n")
+	secret := long + "1" // a host name too, as NATS_URL has to hold one
+	path := write(t, "secret", secret+"\n")
 	e, _, err := load(map[string]string{"CONTROL_PLANE_TOKEN_FILE": path, "REDIS_PASSWORD_FILE": path, "PEER_SECRET_FILE": path}, "--nats-url-file", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, s := range map[string]Secret{"CONTROL_PLANE_TOKEN": e.ControlPlaneToken, "REDIS_PASSWORD": e.RedisPassword, "PEER_SECRET": e.PeerSecret, "NATS_URL": e.NATSURL} {
-		if s.Reveal() != long {
+		if s.Reveal() != secret {
 			t.Errorf("%s is not read from its file", name)
 		}
 	}

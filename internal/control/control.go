@@ -108,7 +108,7 @@ func (p *Plane) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			continue
 		}
-		if (err != nil) != away { // said once, not four times a second
+		if (err != nil) != away { // said once, not with each look
 			away = err != nil
 			if away {
 				p.logger.LogAttrs(ctx, slog.LevelWarn, "control plane's store is away", slog.Any("error", err))

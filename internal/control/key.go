@@ -31,7 +31,7 @@ const (
 	MaySee    Right = iota // tunnels and the audit log
 	MayChange              // tunnels
 	MayManage              // API keys
-	MayServe               // events and reports
+	MayServe               // events, reports, and the three calls where they need a key
 )
 
 // Has reports whether the role brings the right. An unknown role brings none.

@@ -21,7 +21,7 @@ import (
 const eventsPath = "/api/events"
 
 const (
-	// silence is the longest that a stream says nothing: then a comment shows
+	// silence is the longest that a stream says nothing. As often a comment shows
 	// both ends that the other is there, and the key is looked at again.
 	silence = 15 * time.Second
 
@@ -124,8 +124,11 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 // follow writes changes until the reader leaves or is cut, the key is revoked,
 // the store is away or the control plane ends.
 func (a *API) follow(ctx context.Context, c caller, s *stream, after int64) {
+	// However much there is to say: else a revoked key would hear of it as long as
+	// there is.
+	look := time.Now().Add(silence)
 	for s.flush() == nil {
-		waiting, cancel := context.WithTimeout(ctx, silence)
+		waiting, cancel := context.WithDeadline(ctx, look)
 		events, err := a.plane.AwaitEvents(waiting, after)
 		cancel()
 		switch {
@@ -147,6 +150,7 @@ func (a *API) follow(ctx context.Context, c caller, s *stream, after int64) {
 				return
 			}
 			s.comment()
+			look = time.Now().Add(silence)
 		default:
 			return
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/getbindu/bindu-edge/internal/control"
 	"github.com/getbindu/bindu-edge/internal/control/api"
 	"github.com/getbindu/bindu-edge/internal/given"
+	"github.com/getbindu/bindu-edge/internal/tunnel"
 )
 
 // event is one server-sent event, or a comment.
@@ -230,19 +231,72 @@ func TestEventsSilence(t *testing.T) {
 		made := p.make1(`"slug":"late"`)
 		f.want("after the silence", changed(1, made, "created", "late", ""))
 
-		keys, err := p.plane.Keys(t.Context())
-		if err != nil {
-			t.Fatal(err)
+		p.revoke(control.RoleEdge)
+		if e, open := f.next(); open {
+			t.Errorf("with a revoked key: %+v", e)
 		}
-		for _, k := range keys {
-			if k.Role == control.RoleEdge {
-				if err := p.plane.RevokeKey(t.Context(), k.ID); err != nil {
-					t.Fatal(err)
+	})
+}
+
+// revoke revokes the keys with the role.
+func (p *plant) revoke(role control.Role) {
+	p.t.Helper()
+	keys, err := p.plane.Keys(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, k := range keys {
+		if k.Role == role {
+			if err := p.plane.RevokeKey(p.t.Context(), k.ID); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A revoked key hears no more, however much there is to hear.
+func TestEventsOfABusyPlaneEndWithTheKey(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		client, end := inMemory(p)
+		defer end()
+		made := p.make1(`"slug":"busy"`)
+		f := p.follow(client, "http://control/api/events")
+		var changing sync.WaitGroup
+		defer changing.Wait()
+		enough := make(chan struct{})
+		defer close(enough)
+		changing.Go(func() {
+			for n := range 100 {
+				select {
+				case <-time.After(5 * time.Second):
+				case <-enough:
+					return
+				}
+				if _, err := p.plane.ChangeTunnel(t.Context(), tunnel.ID(made["tunnel_id"].(string)), func(t *control.Tunnel) error {
+					t.Name = fmt.Sprint(n)
+					return nil
+				}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		f.want("at first", hello(1))
+		for n := range 10 { // several looks at the key
+			for e := (event{Comment: true}); e.Comment; {
+				e, _ = f.next()
+				if want := changed(n+2, made, "changed", "busy", ""); !e.Comment && e != want {
+					t.Fatalf("got %+v, want %+v", e, want)
 				}
 			}
 		}
-		if e, open := f.next(); open {
-			t.Errorf("with a revoked key: %+v", e)
+		p.revoke(control.RoleEdge)
+		revoked := time.Now()
+		for open := true; open; _, open = f.next() {
+			if after := time.Since(revoked); after > 15*time.Second {
+				t.Fatalf("still open %s after the key was revoked", after)
+			}
 		}
 	})
 }

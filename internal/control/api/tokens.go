@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -56,8 +57,8 @@ func (a *API) rotate(ctx context.Context, c caller, in *rotateInput) (*rotatedOu
 		overlap = time.Duration(in.Body.Overlap) * time.Second
 	}
 	link, err := a.plane.ShowTunnel(ctx, id) // its link is shown as it was
-	if err != nil {
-		return nil, err
+	if err != nil && !errors.Is(err, tunnel.ErrUnknown) {
+		return nil, err // an answer that was given outlives its tunnel
 	}
 	made, replayed, err := once(ctx, a, c, in.OnceInput, "rotate "+in.ID, func(ctx context.Context, plane *control.Plane) (tunnelMade, error) {
 		t, token, err := plane.RotateToken(ctx, id, overlap)

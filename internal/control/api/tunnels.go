@@ -82,8 +82,8 @@ func (a *API) tunnelCalls() {
 	}, a.delete)
 }
 
-// create has the tokens of several tunnels at most once in the air: the same
-// Idempotency-Key gives the same tunnel.
+// create makes a tunnel. The same Idempotency-Key gives the same one, with its
+// token.
 func (a *API) create(ctx context.Context, c caller, in *createInput) (*createdOutput, error) {
 	ready, err := in.Body.ready()
 	if err != nil {
@@ -94,10 +94,11 @@ func (a *API) create(ctx context.Context, c caller, in *createInput) (*createdOu
 	if err := ready.apply(&wanted); err != nil {
 		return nil, err
 	}
-	if ready.wish.ExpiresAt.given && !wanted.ExpiresAt.IsZero() && !wanted.ExpiresAt.After(time.Now()) {
-		return nil, &control.FieldError{Field: "expires_at", Detail: "must be in the future"}
-	}
 	made, replayed, err := once(ctx, a, c, in.OnceInput, "POST "+tunnelsPath, func(ctx context.Context, plane *control.Plane) (tunnelMade, error) {
+		// Here, since the answer that was given stays the answer when that end has come.
+		if ready.wish.ExpiresAt.given && !wanted.ExpiresAt.IsZero() && !wanted.ExpiresAt.After(time.Now()) {
+			return tunnelMade{}, &control.FieldError{Field: "expires_at", Detail: "must be in the future"}
+		}
 		t, token, err := plane.CreateTunnel(ctx, control.Create{
 			Slug: wanted.Slug, Name: wanted.Name, ExpiresAt: wanted.ExpiresAt,
 			Limits: wanted.Limits, Auth: wanted.Auth, CIDRs: wanted.CIDRs,

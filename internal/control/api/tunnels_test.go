@@ -193,6 +193,35 @@ func TestIdempotencyKey(t *testing.T) {
 	}
 }
 
+// What was answered is answered again, whatever has become of the tunnel since.
+func TestIdempotencyKeyOutlivesTheTunnel(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlant(t)
+		ask := func(path, body string) answer {
+			return p.ask(control.RoleOperator, "POST", path, body, "Idempotency-Key", "order")
+		}
+		short := `{"expires_at":"` + time.Now().Add(time.Minute).UTC().Format(time.RFC3339) + `"}`
+		created := ask(tunnels, short)
+		made := as[object](t, created, http.StatusCreated)
+		rotated := p.ask(control.RoleOperator, "POST", path(made, "/rotate"), "", "Idempotency-Key", "another")
+		as[object](t, rotated, http.StatusOK)
+		time.Sleep(2 * time.Minute) // the bubble's clock
+		if again := ask(tunnels, short); again.body != created.body {
+			t.Errorf("after its end: %d %s, want %s", again.status, again.body, created.body)
+		}
+		if a := p.ask(control.RoleOperator, "DELETE", path(made), ""); a.status != http.StatusNoContent {
+			t.Fatalf("delete: %d %s", a.status, a.body)
+		}
+		if again := p.ask(control.RoleOperator, "POST", path(made, "/rotate"), "", "Idempotency-Key", "another"); again.body != rotated.body {
+			t.Errorf("after it was deleted: %d %s, want %s", again.status, again.body, rotated.body)
+		}
+		if a := p.ask(control.RoleOperator, "POST", path(made, "/rotate"), ""); a.status != http.StatusNotFound {
+			t.Errorf("anew after it was deleted: %d %s", a.status, a.body)
+		}
+	})
+}
+
 func TestList(t *testing.T) {
 	t.Parallel()
 	p := newPlant(t)

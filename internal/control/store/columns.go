@@ -39,7 +39,7 @@ func digestBytes(d control.Digest) []byte {
 	return d[:]
 }
 
-// jsonText is ” for the zero value, which most are and which costs nothing to read.
+// jsonText is empty for the zero value, which most are and which costs nothing to read.
 func jsonText(v any, zero bool) (string, error) {
 	if zero {
 		return "", nil
