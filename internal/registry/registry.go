@@ -1,8 +1,8 @@
 // Package registry is the words of who holds which tunnel: the errors that its
-// adapters (memory, later others) share. A registry decides only between
-// claims, by the rules of registrytest; whether an agent may claim at all, and
-// whether a holder is alive, is decided by who asks. It trusts its callers:
-// they are pods, and what agents say was checked before.
+// adapters (memory, redis) share. A registry decides only between claims, by the
+// rules of registrytest; whether an agent may claim at all, and whether a holder
+// is alive, is decided by who asks. It trusts its callers: they are pods, and
+// what agents say was checked before.
 package registry
 
 import "errors"

@@ -2,7 +2,7 @@
 // and end with it. It decides between claims only. Nothing lapses here, since
 // whoever could forget a claim is gone with the registry itself. Its size is
 // that of the pod's live links, because each claim is some link's and is
-// released with it, and of those lost a moment ago.
+// released with it, and of those lost or left a moment ago.
 package memory
 
 import (
@@ -25,6 +25,8 @@ type Registry struct {
 
 	expected map[tunnel.ID]time.Time // until when; of free tunnels only
 	sweepAt  int                     // how many of them make it worth a look which are over
+
+	agents agents
 }
 
 // sweepFrom is the least number of expected tunnels that are looked through.
@@ -32,14 +34,15 @@ const sweepFrom = 64
 
 type holding struct {
 	claim tunnel.Claim
-	slug  tunnel.Slug // empty = none
+	slug  tunnel.Slug   // empty = none
+	kept  time.Duration // how long after the claim its agent has the slug again
 }
 
 // New makes an empty registry.
 func New() *Registry {
 	return &Registry{
 		held: make(map[tunnel.ID]holding), slugs: make(map[tunnel.Slug]tunnel.ID),
-		expected: make(map[tunnel.ID]time.Time), sweepAt: sweepFrom,
+		expected: make(map[tunnel.ID]time.Time), sweepAt: sweepFrom, agents: newAgents(),
 	}
 }
 
@@ -61,16 +64,27 @@ func (r *Registry) Claim(ctx context.Context, c tunnel.Claim, replacing string) 
 		r.held[c.Tunnel] = holding{claim: c}
 		return tunnel.Claim{}, nil
 	case holder.Session == c.Session:
-		r.held[c.Tunnel] = holding{claim: c, slug: old.slug}
+		r.hand(old, c)
 		return tunnel.Claim{}, nil
 	case c.Instance != "" && holder.Instance == c.Instance,
 		replacing != "" && holder.Session == replacing:
-		// The slug stays: it is the tunnel's as long as anybody holds that.
-		r.held[c.Tunnel] = holding{claim: c, slug: old.slug}
+		r.hand(old, c)
 		return holder, nil
 	default:
 		return holder, fmt.Errorf("claim tunnel: %w", registry.ErrHeld)
 	}
+}
+
+// hand gives what is held to another claim. The slug stays: it is the tunnel's as
+// long as anybody holds that. It is called with mu held.
+func (r *Registry) hand(old holding, c tunnel.Claim) {
+	now := old
+	now.claim = c
+	r.held[c.Tunnel] = now
+	if c.Instance != old.claim.Instance {
+		r.agents.forget(old)
+	}
+	r.agents.remember(now, time.Now(), time.Time{})
 }
 
 // Refresh reports whether c still holds its tunnel: nil, or registry.ErrLost.
@@ -78,11 +92,12 @@ func (r *Registry) Refresh(ctx context.Context, c tunnel.Claim) error {
 	if err := check(ctx, c); err != nil {
 		return fmt.Errorf("refresh claim: %w", err)
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if !r.holds(c) {
 		return fmt.Errorf("refresh claim: %w", registry.ErrLost)
 	}
+	r.agents.remember(r.held[c.Tunnel], time.Now(), time.Time{})
 	return nil
 }
 
@@ -104,10 +119,12 @@ func (r *Registry) ReleaseExpected(ctx context.Context, c tunnel.Claim, within t
 	if !r.holds(c) {
 		return nil
 	}
-	delete(r.slugs, r.held[c.Tunnel].slug)
+	h, now := r.held[c.Tunnel], time.Now()
+	delete(r.slugs, h.slug)
 	delete(r.held, c.Tunnel)
+	r.agents.remember(h, now, now.Add(h.kept))
 	if within > 0 {
-		r.expect(c.Tunnel, time.Now(), within)
+		r.expect(c.Tunnel, now, within)
 	}
 	return nil
 }
@@ -153,6 +170,13 @@ func (r *Registry) OwnerNow(ctx context.Context, id tunnel.ID) (tunnel.Claim, bo
 // the one that it had. It refuses with registry.ErrLost when c does not hold
 // the tunnel, and with registry.ErrSlugTaken when another tunnel has the slug.
 func (r *Registry) BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error {
+	return r.BindSlugFor(ctx, slug, c, 0)
+}
+
+// BindSlugFor is BindSlug for an agent that has its slug again when it comes back:
+// SlugOf says so while the agent of c holds the tunnel, and for that long after it
+// was released.
+func (r *Registry) BindSlugFor(ctx context.Context, slug tunnel.Slug, c tunnel.Claim, after time.Duration) error {
 	if err := check(ctx, c); err != nil {
 		return fmt.Errorf("bind slug: %w", err)
 	}
@@ -169,9 +193,11 @@ func (r *Registry) BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Clai
 	}
 	h := r.held[c.Tunnel]
 	delete(r.slugs, h.slug)
-	h.slug = slug
+	r.agents.forget(h)
+	h.slug, h.kept = slug, after
 	r.held[c.Tunnel] = h
 	r.slugs[slug] = c.Tunnel
+	r.agents.renew(h)
 	return nil
 }
 

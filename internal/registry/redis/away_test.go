@@ -204,6 +204,36 @@ func TestUnansweredClaimIsUndone(t *testing.T) {
 	}
 }
 
+// An agent that moves over gives up before Redis has answered: its old link serves
+// on, so the tunnel is that one's again.
+func TestUnansweredClaimGoesBack(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	r := s.pod(t, "p", quickly, func(o *Options) { o.PodLease, o.Timeout = time.Minute, time.Minute })
+	old := claimOf("a", "p", "s1", "i")
+	mustClaim(t, r, old)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.Signal(syscall.SIGSTOP)
+	answer := make(chan error, 1)
+	go func() {
+		_, err := r.Claim(ctx, claimOf("a", "p", "s2", "i"), "")
+		answer <- err
+	}()
+	child.Eventually(t, 5*time.Second, "Redis is asked", func() bool { return len(r.slots) == 1 })
+	cancel()
+	err := <-answer
+	s.Signal(syscall.SIGCONT)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("Claim: %v, want %v", err, context.Canceled)
+	}
+	child.Eventually(t, 5*time.Second, "the claim was made all the same", func() bool {
+		return len(r.book.departures(time.Now(), time.Hour)) == 1
+	})
+	run(t, r)
+	child.Eventually(t, 5*time.Second, "the old link has the tunnel again", func() bool { return s.holds(t, old) })
+}
+
 func TestCallsEndInTime(t *testing.T) {
 	t.Parallel()
 	const timeout, slack = 500 * time.Millisecond, 10 * time.Second // slack is for a slow machine: what blocks does so for a minute
@@ -220,6 +250,7 @@ func TestCallsEndInTime(t *testing.T) {
 		{"OwnerNow", func(ctx context.Context, r *Registry) error { _, _, err := r.OwnerNow(ctx, "a"); return err }},
 		{"Expected", func(ctx context.Context, r *Registry) error { _, err := r.Expected(ctx, "a"); return err }},
 		{"BindSlug", func(ctx context.Context, r *Registry) error { return r.BindSlug(ctx, "slug", c) }},
+		{"SlugOf", func(ctx context.Context, r *Registry) error { _, _, err := r.SlugOf(ctx, "i"); return err }},
 		{"Slug", func(ctx context.Context, r *Registry) error { _, _, err := r.Slug(ctx, "slug"); return err }},
 		{"Peer", func(ctx context.Context, r *Registry) error { _, _, err := r.Peer(ctx, "p"); return err }},
 		{"Ping", func(ctx context.Context, r *Registry) error { return r.Ping(ctx) }},

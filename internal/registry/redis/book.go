@@ -31,7 +31,8 @@ func keyOf(c tunnel.Claim) key { return key{c.Tunnel, c.Session} }
 
 type holding struct {
 	claim tunnel.Claim
-	slug  tunnel.Slug // empty = none
+	slug  tunnel.Slug   // empty = none
+	kept  time.Duration // how long after the claim the agent has the slug again
 }
 
 // attempt is a Claim under way. Guarded by book.mu.
@@ -40,6 +41,7 @@ type attempt struct {
 	renewal bool // it was held before
 	left    bool // whoever asked did not wait for the answer
 	took    bool
+	outrun  tunnel.Claim // what it took the tunnel from; zero = nobody
 }
 
 type departure struct {
@@ -69,23 +71,39 @@ func (b *book) begin(c tunnel.Claim) *attempt {
 	return a
 }
 
-// taken notes that the attempt won, and that the claim of outrun, if any, is
-// this session's now. It reports whether the claim has to be given up again
-// because nobody waits for it any more.
+// taken notes that the attempt won, and whose claim went to it, if anybody's. It
+// reports whether the claim has to be given up again because nobody waits for it
+// any more.
 func (b *book) taken(a *attempt, outrun tunnel.Claim, now time.Time) (unwanted bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := keyOf(a.claim)
 	b.changes++
 	delete(b.claiming, k)
-	delete(b.held, keyOf(outrun))
 	if a.left && !a.renewal {
 		b.depart(a.claim, now, time.Time{})
 		return true
 	}
-	a.took = true
-	b.held[k] = holding{claim: a.claim, slug: b.held[k].slug}
+	a.took, a.outrun = true, outrun
+	// As in Redis, a slug stays with its tunnel.
+	old := b.held[k]
+	if old.slug == "" {
+		old = b.held[keyOf(outrun)]
+	}
+	b.held[k] = holding{claim: a.claim, slug: old.slug, kept: old.kept}
+	if a.renewal { // it is kept in any case
+		delete(b.held, keyOf(outrun))
+	}
 	return false
+}
+
+// wanted notes that whoever made the attempt knows that it won. Only now is the
+// claim gone that it outran: had nobody waited for the answer, the session of that
+// one would serve on, and Run claim the tunnel for it again.
+func (b *book) wanted(a *attempt) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.held, keyOf(a.outrun))
 }
 
 // refused notes that the attempt changed nothing.
@@ -229,11 +247,11 @@ func (b *book) lose(c tunnel.Claim) bool {
 	return held
 }
 
-func (b *book) bind(c tunnel.Claim, slug tunnel.Slug) {
+func (b *book) bind(c tunnel.Claim, slug tunnel.Slug, kept time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if h, ok := b.held[keyOf(c)]; ok {
-		h.slug = slug
+		h.slug, h.kept = slug, kept
 		b.held[keyOf(c)] = h
 	}
 }

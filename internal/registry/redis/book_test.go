@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -36,8 +37,26 @@ func TestBook(t *testing.T) {
 		}, false, true},
 		{"outrun by a newer session", func(b *book) {
 			b.taken(b.begin(c), tunnel.Claim{}, now)
-			b.taken(b.begin(claimOf("a", "p", "s2", "")), c, now)
+			a := b.begin(claimOf("a", "p", "s2", ""))
+			b.taken(a, c, now)
+			b.wanted(a)
 		}, false, false},
+		{"outrun by a newer session that nobody waits for any more", func(b *book) {
+			b.taken(b.begin(c), tunnel.Claim{}, now)
+			late := claimOf("a", "p", "s2", "")
+			a := b.begin(late)
+			b.abandon(a, now)
+			b.taken(a, c, now)
+			b.gone(late, b.turn)
+		}, true, false},
+		{"outrun by a newer session that nobody waited for in that moment", func(b *book) {
+			b.taken(b.begin(c), tunnel.Claim{}, now)
+			late := claimOf("a", "p", "s2", "")
+			a := b.begin(late)
+			b.taken(a, c, now)
+			b.abandon(a, now)
+			b.gone(late, b.turn)
+		}, true, false},
 		{"released", func(b *book) {
 			b.taken(b.begin(c), tunnel.Claim{}, now)
 			b.gone(c, b.leave(c, now))
@@ -62,6 +81,28 @@ func TestBook(t *testing.T) {
 				t.Errorf("attempts left: %v", b.claiming)
 			}
 		})
+	}
+}
+
+// A slug goes with its tunnel from session to session, and back, as in Redis: what
+// Redis forgets is restored from here.
+func TestBookKeepsSlugs(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	b := newBook()
+	take := func(c, from tunnel.Claim) {
+		a := b.begin(c)
+		b.taken(a, from, now)
+		b.wanted(a)
+	}
+	first, next := claimOf("a", "p", "s1", "i"), claimOf("a", "p", "s2", "i")
+	take(first, tunnel.Claim{})
+	b.bind(first, "shop", time.Minute)
+	take(next, first)
+	take(first, next)
+	want := []holding{{claim: first, slug: "shop", kept: time.Minute}}
+	if got := b.holdings(); !slices.Equal(got, want) {
+		t.Errorf("holds %+v, want %+v", got, want)
 	}
 }
 

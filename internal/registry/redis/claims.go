@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -57,6 +58,7 @@ func (r *Registry) Claim(ctx context.Context, c tunnel.Claim, replacing string) 
 	case v.what == verdictHeld:
 		return v.holder, fmt.Errorf("claim tunnel: %w", registry.ErrHeld)
 	}
+	r.book.wanted(attempt)
 	return v.holder, nil
 }
 
@@ -67,7 +69,7 @@ func (r *Registry) Refresh(ctx context.Context, c tunnel.Claim) error {
 		return fmt.Errorf("refresh claim: %w", err)
 	}
 	v, err := ask(ctx, r, question{call: callRefresh, timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
-		return r.run(ctx, refreshScript, c, "", "")
+		return r.run(ctx, refreshScript, c, "", "", "0")
 	})
 	if err == nil && v.what == verdictHeld {
 		err = registry.ErrLost
@@ -98,9 +100,10 @@ func (r *Registry) release(ctx context.Context, c tunnel.Claim, expected time.Ti
 	if err := r.check(c); err != nil {
 		return fmt.Errorf("release claim: %w", err)
 	}
-	turn := r.book.leaveExpected(c, time.Now(), expected)
+	now := time.Now()
+	turn := r.book.leaveExpected(c, now, expected)
 	_, err := ask(ctx, r, question{call: callRelease, timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
-		v, err := r.run(ctx, releaseScript, c, remaining(expected))
+		v, err := r.run(ctx, releaseScript, c, remaining(expected), whole(time.Since(now)))
 		if err == nil {
 			r.book.gone(c, turn)
 		}
@@ -113,58 +116,6 @@ func (r *Registry) release(ctx context.Context, c tunnel.Claim, expected time.Ti
 	return nil
 }
 
-// BindSlug gives the tunnel of c a slug for as long as it is held, in place of
-// the one that it had. It refuses with registry.ErrLost when c does not hold
-// the tunnel, and with registry.ErrSlugTaken when another tunnel has the slug.
-func (r *Registry) BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error {
-	if err := r.check(c); err != nil {
-		return fmt.Errorf("bind slug: %w", err)
-	}
-	if _, err := tunnel.ParseSlug(string(slug)); err != nil {
-		return fmt.Errorf("bind slug: %w", err)
-	}
-	v, err := ask(ctx, r, question{call: callSlug, timeout: r.opts.Timeout}, func(ctx context.Context) (verdict, error) {
-		v, err := r.run(ctx, bindScript, c, string(slug))
-		if err == nil && v.what == verdictOwn {
-			r.book.bind(c, slug)
-		}
-		return v, err
-	})
-	switch {
-	case err != nil:
-	case v.what == verdictHeld:
-		err = registry.ErrLost
-	case v.what == verdictTaken:
-		err = registry.ErrSlugTaken
-	}
-	if err != nil {
-		return fmt.Errorf("bind slug: %w", err)
-	}
-	return nil
-}
-
-// Slug says which held tunnel was given the slug with BindSlug, if one was.
-func (r *Registry) Slug(ctx context.Context, slug tunnel.Slug) (tunnel.ID, bool, error) {
-	if _, err := tunnel.ParseSlug(string(slug)); err != nil {
-		return "", false, nil
-	}
-	id, err := ask(ctx, r, question{call: callSlug, timeout: r.opts.Timeout}, func(ctx context.Context) (tunnel.ID, error) {
-		name, ok, err := r.get(ctx, slugKey(slug))
-		if err != nil || !ok {
-			return "", err
-		}
-		e, err := r.entry(ctx, tunnel.ID(name))
-		if err != nil || e.slug != slug {
-			return "", err
-		}
-		return e.claim.Tunnel, nil
-	})
-	if err != nil {
-		return "", false, fmt.Errorf("tunnel of slug: %w", err)
-	}
-	return id, id != "", nil
-}
-
 // entry is what Redis says of a tunnel; zero when nobody validly holds it.
 type entry struct {
 	claim tunnel.Claim
@@ -174,18 +125,12 @@ type entry struct {
 // entry asks twice. Between the two the claim may change: then the answer was
 // true a moment ago.
 func (r *Registry) entry(ctx context.Context, id tunnel.ID) (entry, error) {
-	fields, err := r.client.Do(ctx, r.client.B().Hmget().Key(claimKey(id)).Field("pod", "session", "instance", "slug").Build()).ToArray()
+	words, err := wordsOf(r.client.Do(ctx, r.client.B().Hmget().Key(claimKey(id)).Field("pod", "session", "instance", "slug").Build()), 4)
 	if wrongType(err) {
 		return entry{}, nil
 	}
 	if err != nil {
 		return entry{}, err
-	}
-	var words [4]string
-	for i := range words {
-		if words[i], err = fields[i].ToString(); err != nil && !rueidis.IsRedisNil(err) {
-			return entry{}, err
-		}
 	}
 	if words[0] == "" || words[1] == "" {
 		return entry{}, nil
@@ -227,6 +172,9 @@ func remaining(expected time.Time) string {
 	}
 	return milliseconds(left)
 }
+
+// whole is a time that may be none.
+func whole(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 0), 10) }
 
 // poke tells Run that a claim has to be released.
 func (r *Registry) poke() {

@@ -20,7 +20,7 @@ func (r *Registry) releaseLeaving(ctx context.Context) error {
 	for some := range slices.Chunk(r.book.departures(time.Now(), r.opts.TTL), batch) {
 		calls := make([]rueidis.LuaExec, len(some))
 		for i, d := range some {
-			calls[i] = r.call(d.claim, remaining(d.expected))
+			calls[i] = r.call(d.claim, remaining(d.expected), whole(time.Since(d.since)))
 		}
 		err := r.runAll(ctx, callRelease, releaseScript, calls, func(i int, res rueidis.RedisResult) error {
 			if err := res.Error(); err != nil {
@@ -85,7 +85,7 @@ func (r *Registry) reconcile(ctx context.Context, all bool) error {
 func (r *Registry) renew(ctx context.Context, some []holding) error {
 	calls := make([]rueidis.LuaExec, len(some))
 	for i, h := range some {
-		calls[i] = r.call(h.claim, "restore", string(h.slug))
+		calls[i] = r.call(h.claim, "restore", string(h.slug), whole(h.kept))
 	}
 	defer func() { // also after an error, which does not say how far Redis got
 		for _, h := range some {
@@ -129,7 +129,7 @@ func (r *Registry) dropStrays(ctx context.Context, ids []tunnel.ID) error {
 		}
 		var stale []string
 		for i, res := range r.client.DoMulti(ctx, ask...) {
-			fields, err := res.ToArray()
+			words, err := wordsOf(res, 2)
 			if wrongType(err) {
 				stale = append(stale, string(ids[i]))
 				continue
@@ -137,9 +137,7 @@ func (r *Registry) dropStrays(ctx context.Context, ids []tunnel.ID) error {
 			if err != nil {
 				return err
 			}
-			pod, _ := fields[0].ToString() // nil = no claim
-			session, _ := fields[1].ToString()
-			c := tunnel.Claim{Tunnel: ids[i], Pod: tunnel.PodID(pod), Session: session}
+			c := tunnel.Claim{Tunnel: ids[i], Pod: tunnel.PodID(words[0]), Session: words[1]} // empty = no claim
 			switch {
 			case c.Pod != r.opts.Pod:
 				stale = append(stale, string(c.Tunnel))

@@ -147,11 +147,12 @@ func withDefaults(o Options) Options {
 	return o
 }
 
-// Ping reports whether Redis answers now: nil, or an error that says why not.
-// It asks even while Redis is known to be away.
+// Ping reports whether Redis takes a change now: nil, or an error that says why
+// not. One that can only be read, such as a replica or a primary whose disk is
+// full, is of no use. It asks even while Redis is known to be away.
 func (r *Registry) Ping(ctx context.Context) error {
 	_, err := ask(ctx, r, question{call: callPing, timeout: r.opts.Timeout, insist: true}, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, r.client.Do(ctx, r.client.B().Ping().Build()).Error()
+		return struct{}{}, r.client.Do(ctx, r.client.B().Pexpire().Key(pingKey(r.opts.Pod)).Milliseconds(1).Build()).Error()
 	})
 	if err != nil {
 		return fmt.Errorf("ping redis: %w", err)

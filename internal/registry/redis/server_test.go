@@ -101,6 +101,12 @@ func (p *pods) Expected(ctx context.Context, id tunnel.ID) (time.Duration, error
 func (p *pods) BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error {
 	return p.of(c.Pod).BindSlug(ctx, slug, c)
 }
+func (p *pods) BindSlugFor(ctx context.Context, slug tunnel.Slug, c tunnel.Claim, after time.Duration) error {
+	return p.of(c.Pod).BindSlugFor(ctx, slug, c, after)
+}
+func (p *pods) SlugOf(ctx context.Context, instance string) (tunnel.Slug, bool, error) {
+	return p.of("").SlugOf(ctx, instance)
+}
 func (p *pods) Owner(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error) {
 	return p.of("").Owner(ctx, id)
 }

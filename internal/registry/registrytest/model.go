@@ -17,11 +17,13 @@ import (
 type model struct {
 	rows     []row
 	expected []tunnel.ID // back, of those that are free
+	again    map[string]tunnel.Slug
 }
 
 type row struct {
 	claim tunnel.Claim
 	slug  tunnel.Slug
+	kept  bool // the agent has the slug again
 }
 
 func (m *model) find(id tunnel.ID) *row {
@@ -49,6 +51,27 @@ func (m *model) bySlug(slug tunnel.Slug) tunnel.ID {
 	return ""
 }
 
+// remember notes what the agent of r has again, if that is not a newer slug.
+func (m *model) remember(r *row) {
+	if at := r.claim.Instance; r.kept && at != "" && m.again[at] == "" {
+		m.again[at] = r.slug
+	}
+}
+
+func (m *model) forget(r *row) {
+	if at := r.claim.Instance; r.kept && m.again[at] == r.slug {
+		delete(m.again, at)
+	}
+}
+
+func (r *row) hand(m *model, c tunnel.Claim) {
+	if r.claim.Instance != c.Instance {
+		m.forget(r)
+	}
+	r.claim = c
+	m.remember(r)
+}
+
 func (m *model) claim(c tunnel.Claim, replacing string) (tunnel.Claim, error) {
 	r := m.find(c.Tunnel)
 	if r == nil {
@@ -58,20 +81,22 @@ func (m *model) claim(c tunnel.Claim, replacing string) (tunnel.Claim, error) {
 	}
 	holder := r.claim
 	if holder.Session == c.Session {
-		r.claim = c
+		r.hand(m, c)
 		return tunnel.Claim{}, nil
 	}
 	if holder.Session == replacing || (holder.Instance == c.Instance && c.Instance != "") {
-		r.claim = c
+		r.hand(m, c)
 		return holder, nil
 	}
 	return holder, registry.ErrHeld
 }
 
 func (m *model) release(c tunnel.Claim, expected bool) {
-	if m.mine(c) == nil {
+	r := m.mine(c)
+	if r == nil {
 		return
 	}
+	m.remember(r)
 	if expected {
 		m.expected = append(m.expected, c.Tunnel)
 	}
@@ -84,7 +109,7 @@ func (m *model) release(c tunnel.Claim, expected bool) {
 	m.rows = kept
 }
 
-func (m *model) bind(slug tunnel.Slug, c tunnel.Claim) error {
+func (m *model) bind(slug tunnel.Slug, c tunnel.Claim, kept bool) error {
 	r := m.mine(c)
 	if r == nil {
 		return registry.ErrLost
@@ -92,7 +117,11 @@ func (m *model) bind(slug tunnel.Slug, c tunnel.Claim) error {
 	if id := m.bySlug(slug); id != "" && id != c.Tunnel {
 		return registry.ErrSlugTaken
 	}
-	r.slug = slug
+	m.forget(r)
+	r.slug, r.kept = slug, kept
+	if at := r.claim.Instance; kept && at != "" {
+		m.again[at] = slug
+	}
 	return nil
 }
 
@@ -107,7 +136,7 @@ func agreesWithModel(t *testing.T, h Harness) {
 		return claimOf(tunnels.Draw(rt, "tunnel"), pods.Draw(rt, "pod"), sessions.Draw(rt, "session"), instances.Draw(rt, "instance"))
 	})
 	rapid.Check(t, func(rt *rapid.T) {
-		r, m, ctx := h.New(t), &model{}, t.Context()
+		r, m, ctx := h.New(t), &model{again: map[string]tunnel.Slug{}}, t.Context()
 		same := func(what string, got, want error) {
 			if !errors.Is(got, want) {
 				rt.Fatalf("%s: %v, want %v", what, got, want)
@@ -126,8 +155,10 @@ func agreesWithModel(t *testing.T, h Harness) {
 			},
 			"refresh": func(rt *rapid.T) {
 				c, want := claims.Draw(rt, "claim"), error(nil)
-				if m.mine(c) == nil {
+				if r := m.mine(c); r == nil {
 					want = registry.ErrLost
+				} else {
+					m.remember(r)
 				}
 				same("Refresh", r.Refresh(ctx, c), want)
 			},
@@ -143,8 +174,13 @@ func agreesWithModel(t *testing.T, h Harness) {
 			},
 			"bind": func(rt *rapid.T) {
 				slug, c := slugs.Draw(rt, "slug"), claims.Draw(rt, "claim")
-				want := m.bind(slug, c)
+				want := m.bind(slug, c, false)
 				same("BindSlug", r.BindSlug(ctx, slug, c), want)
+			},
+			"bind for a while": func(rt *rapid.T) {
+				slug, c := slugs.Draw(rt, "slug"), claims.Draw(rt, "claim")
+				want := m.bind(slug, c, true)
+				same("BindSlugFor", r.BindSlugFor(ctx, slug, c, time.Hour), want)
 			},
 			"": func(rt *rapid.T) { // after each move
 				for _, id := range []tunnel.ID{"a", "b"} {
@@ -162,6 +198,12 @@ func agreesWithModel(t *testing.T, h Harness) {
 					back := slices.Contains(m.expected, id)
 					if left, err := r.Expected(ctx, id); err != nil || (left > 0) != back {
 						rt.Fatalf("Expected(%s) = %v, %v, want it: %v", id, left, err, back)
+					}
+				}
+				for _, instance := range []string{"i", "j", ""} {
+					want := m.again[instance]
+					if got, ok, err := r.SlugOf(ctx, instance); err != nil || ok != (want != "") || got != want {
+						rt.Fatalf("SlugOf(%s) = %q, %v, %v, want %q", instance, got, ok, err, want)
 					}
 				}
 				for _, slug := range []tunnel.Slug{"x", "y"} {

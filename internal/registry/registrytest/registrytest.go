@@ -24,7 +24,9 @@ type Registry interface {
 	OwnerNow(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error)
 	Owner(ctx context.Context, id tunnel.ID) (tunnel.Claim, bool, error)
 	BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error
+	BindSlugFor(ctx context.Context, slug tunnel.Slug, c tunnel.Claim, after time.Duration) error
 	Slug(ctx context.Context, slug tunnel.Slug) (tunnel.ID, bool, error)
+	SlugOf(ctx context.Context, instance string) (tunnel.Slug, bool, error)
 }
 
 // Harness makes the registries to check.
@@ -51,6 +53,10 @@ func Run(t *testing.T, h Harness) {
 		{"a slug lives with its claim", slugLivesWithClaim},
 		{"a slug needs the claim", slugNeedsClaim},
 		{"a slug has one tunnel, a tunnel one slug", slugIsUnique},
+		{"an agent has its slug again", slugComesBack},
+		{"an agent has its newest slug again", newestComesBack},
+		{"a slug goes with its agent", slugGoesWithAgent},
+		{"no slug comes back for ever", slugIsForgotten},
 		{"a lost tunnel is expected back", expectedBack},
 		{"only the holder's loss is expected back", expectedOfHolder},
 		{"nobody is expected for ever", expectedLapses},
@@ -65,6 +71,7 @@ func Run(t *testing.T, h Harness) {
 	t.Run("agrees with the model", func(t *testing.T) { agreesWithModel(t, h) })
 	if h.Lapse != nil {
 		t.Run("a lapsed claim is free", func(t *testing.T) { lapsedIsFree(t, h) })
+		t.Run("a slug comes back after a lapse", func(t *testing.T) { lapsedSlugComesBack(t, h) })
 		t.Run("a lapsed claim comes back", func(t *testing.T) { lapsedComesBack(t, h) })
 	}
 }
