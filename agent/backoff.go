@@ -14,8 +14,9 @@ import (
 // went away don't come back in one moment. A link that does not last a minute
 // does not reset it, or a flapping one would hammer the edge.
 type backoffState struct {
-	delays *backoff.ExponentialBackOff
-	since  time.Time // when the current link began
+	delays *backoff.ExponentialBackOff // after what failed
+	moves  *backoff.ExponentialBackOff // after links that an edge which drains gave only moments
+	since  time.Time                   // when the current link began
 	next   time.Duration
 }
 
@@ -27,19 +28,30 @@ const (
 )
 
 func newBackoff() *backoffState {
-	return &backoffState{delays: &backoff.ExponentialBackOff{
+	exponential := backoff.ExponentialBackOff{
 		InitialInterval: firstDelay, MaxInterval: longestDelay, Multiplier: 2,
 		RandomizationFactor: 1, // 0 to twice the interval
-	}}
+	}
+	moves := exponential
+	return &backoffState{delays: &exponential, moves: &moves}
 }
 
 func (b *backoffState) linked() { b.since = time.Now() }
 
+// stood forgets what was before a link that stood for long enough, and returns for
+// how long it did.
+func (b *backoffState) stood() time.Duration {
+	lasted := time.Since(b.since)
+	if lasted >= stableAfter {
+		b.delays.Reset()
+		b.moves.Reset()
+	}
+	return lasted
+}
+
 // lost chooses the delay after a link that worked.
 func (b *backoffState) lost() time.Duration {
-	if time.Since(b.since) >= stableAfter {
-		b.delays.Reset()
-	}
+	b.stood()
 	b.next = b.delays.NextBackOff()
 	return b.next
 }
@@ -54,14 +66,8 @@ const settled = 5 * time.Second
 // asked chooses the delay before a move that the edge has asked for on a link that
 // serves on meanwhile: none.
 func (b *backoffState) asked() time.Duration {
-	switch lasted := time.Since(b.since); {
-	case lasted < settled:
-		b.next = b.delays.NextBackOff()
-	case lasted >= stableAfter:
-		b.delays.Reset()
-		fallthrough
-	default:
-		b.next = 0
+	if b.next = 0; b.stood() < settled {
+		b.next = b.moves.NextBackOff()
 	}
 	return b.next
 }
@@ -70,8 +76,8 @@ func (b *backoffState) asked() time.Duration {
 // the one way that a JSON link knows: by closing it. That is nobody's failure,
 // and requests wait for the agent's return.
 func (b *backoffState) moved() time.Duration {
-	if b.next = rand.N(2 * movedDelay); time.Since(b.since) < settled {
-		b.next = b.delays.NextBackOff()
+	if b.next = rand.N(2 * movedDelay); b.stood() < settled {
+		b.next = b.moves.NextBackOff()
 	}
 	return b.next
 }

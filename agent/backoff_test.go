@@ -67,6 +67,13 @@ func TestBackoffOfAnAskedMove(t *testing.T) {
 						t.Errorf("after %s it waits for %s, want at most %s", settled, d, row.first)
 					}
 				}
+				for range 10 {
+					_ = b.failed(errors.New("no edge was there"))
+				}
+				b.linked()
+				if d := row.input(b); d > 2*firstDelay {
+					t.Errorf("asked at once, for the first time, it waits for %s, want at most %s", d, 2*firstDelay)
+				}
 				var longest time.Duration
 				for range 60 {
 					b.linked()

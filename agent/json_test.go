@@ -297,7 +297,7 @@ func TestJSONStrictness(t *testing.T) {
 func TestJSONSilentEdge(t *testing.T) {
 	t.Parallel()
 	pinged := make(chan []byte, 1)
-	s := jsonLinked(t, Options{PingInterval: 20 * time.Millisecond, PingTimeout: 20 * time.Millisecond}, func(ws *websocket.Conn) {
+	s := jsonLinked(t, Options{PingInterval: 20 * time.Millisecond, PingTimeout: 2 * time.Second}, func(ws *websocket.Conn) {
 		_, raw, _ := ws.Read(context.Background())
 		pinged <- raw
 		_, _, _ = ws.Read(context.Background())

@@ -213,17 +213,16 @@ func localURL(addr net.Addr, host string) *url.URL {
 
 // info is what the screen says of the open tunnel.
 func (c *devCmd) info(s agent.State, addr net.Addr, target *url.URL) terminal.Info {
-	i := terminal.Info{URL: s.PublicURL}
+	port := target.Host
+	if port == "" {
+		port = "3773"
+	}
+	i := terminal.Info{URL: s.PublicURL, Next: []string{
+		"EPHEMERAL_TUNNELS=true REGISTRY=memory CONTROL_PLANE_URL=none PUBLIC_URL=https://YOUR-HOST bindu-edge serve",
+		"bindu-edge http " + strings.TrimPrefix(port, "localhost:") + " --edge https://YOUR-HOST",
+	}}
 	if tcp, ok := addr.(*net.TCPAddr); !ok || tcp.IP.IsLoopback() {
 		i.Note = "reachable from this machine only"
-		port := target.Host
-		if port == "" {
-			port = "3773"
-		}
-		i.Next = []string{
-			"EPHEMERAL_TUNNELS=true REGISTRY=memory CONTROL_PLANE_URL=none PUBLIC_URL=https://YOUR-HOST bindu-edge serve",
-			"bindu-edge http " + strings.TrimPrefix(port, "localhost:") + " --edge https://YOUR-HOST",
-		}
 	}
 	return i
 }

@@ -59,6 +59,7 @@ type Guard struct {
 	slots  chan struct{} // one for each check that runs
 
 	refused *refused
+	usual   *refusals // of the pod's own limits, which most tunnels have
 }
 
 // New makes a Guard.
@@ -68,7 +69,7 @@ func New(o Options) *Guard {
 	}
 	return &Guard{
 		opts: o, seed: maphash.MakeSeed(), rates: newBuckets(), rated: newUsed(), passed: newPassed(),
-		slots: make(chan struct{}, o.Checks), refused: newRefused(o.Refusals),
+		slots: make(chan struct{}, o.Checks), refused: newRefused(o.Refusals), usual: o.Limits.refusals(),
 	}
 }
 

@@ -41,8 +41,23 @@ type rules struct {
 	policy        []string // RateLimit-Policy; nil = not told
 	responseField []string // of wire.HeaderResponseLimit
 
-	errMethod, errInFlight, errBody *fault.Error
-	rateText, callerText            string
+	*refusals
+	errMethod *fault.Error
+}
+
+// refusals are what the limits are refused with.
+type refusals struct {
+	errInFlight, errBody *fault.Error
+	rateText, callerText string
+}
+
+func (l Limits) refusals() *refusals {
+	return &refusals{
+		errInFlight: fault.New(fault.ConcurrencyLimited, fmt.Sprintf("This tunnel takes %d requests at once.", l.InFlight)),
+		errBody:     fault.New(fault.RequestTooLarge, fmt.Sprintf("This tunnel takes request bodies of at most %d bytes.", l.Body)),
+		rateText:    fmt.Sprintf("This tunnel takes %g requests a second.", l.RPS),
+		callerText:  fmt.Sprintf("This tunnel takes %g requests a second from one address.", l.CallerRPS),
+	}
 }
 
 var errAddress = fault.New(fault.Forbidden, "This tunnel does not take requests from your address.")
@@ -62,11 +77,9 @@ func (g *Gate) Update(grant tunnel.Grant) {
 	next := &rules{
 		used: used{Limits: l, rate: old.rate}, methods: grant.Limits.Methods, explicit: grant.Limits.Response != nil,
 		auth: newAuth(old.auth, grant), deny: merged(pod.CIDRs.Deny, grant.CIDRs.Deny),
-
-		errInFlight: fault.New(fault.ConcurrencyLimited, fmt.Sprintf("This tunnel takes %d requests at once.", l.InFlight)),
-		errBody:     fault.New(fault.RequestTooLarge, fmt.Sprintf("This tunnel takes request bodies of at most %d bytes.", l.Body)),
-		rateText:    fmt.Sprintf("This tunnel takes %g requests a second.", l.RPS),
-		callerText:  fmt.Sprintf("This tunnel takes %g requests a second from one address.", l.CallerRPS),
+	}
+	if next.refusals = g.guard.usual; l != pod.Limits {
+		next.refusals = l.refusals()
 	}
 	if next.allow = merged(grant.CIDRs.Allow); next.allow == nil {
 		next.allow = merged(pod.CIDRs.Allow)
@@ -117,6 +130,10 @@ func (g *Gate) enter(req *http.Request) (*http.Request, error) {
 	}
 	if err := g.fits(in, req); err != nil {
 		return nil, err
+	}
+	if in.InFlight > 0 && g.inFlight.Load() >= int64(in.InFlight) { // nothing is spent on it
+		g.guard.refused.inFlight()
+		return nil, in.errInFlight
 	}
 	if err := g.spend(in, req); err != nil {
 		return nil, err

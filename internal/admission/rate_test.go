@@ -81,6 +81,23 @@ func TestRateOfACaller(t *testing.T) {
 	})
 }
 
+// What is refused for the number in flight takes nothing from the rates.
+func TestInFlightCostsNoRate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := gate(admission.Limits{RPS: 1, Burst: 2, CallerRPS: 2, InFlight: 1})
+		for i, want := range []fault.Code{"", fault.ConcurrencyLimited, fault.ConcurrencyLimited, fault.ConcurrencyLimited} {
+			if _, err := g.Enter(from(t, "192.0.2.1")); code(err) != want {
+				t.Errorf("request %d: %v, want %q", i, err, want)
+			}
+		}
+		g.Leave()
+		if _, err := g.Enter(from(t, "192.0.2.1")); err != nil {
+			t.Errorf("the second that goes on: %v", err)
+		}
+	})
+}
+
 // One caller can't use up the tunnel's rate, and what the tunnel refuses costs its
 // caller nothing.
 func TestBothRates(t *testing.T) {

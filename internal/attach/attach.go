@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -43,10 +44,14 @@ type Hub interface {
 	Open(ctx context.Context, grant tunnel.Grant, instance string) (*hub.Session, error)
 }
 
-// Slugs tells other pods which tunnel an ephemeral slug means.
+// Slugs tells other pods which tunnel an ephemeral slug means, and whose it is.
 type Slugs interface {
-	// BindSlug makes slug known for as long as c holds its tunnel.
-	BindSlug(ctx context.Context, slug tunnel.Slug, c tunnel.Claim) error
+	// BindSlugFor makes slug known for as long as c, or a later claim of the same
+	// instance, holds its tunnel, and remembers it for that instance for so much
+	// longer.
+	BindSlugFor(ctx context.Context, slug tunnel.Slug, c tunnel.Claim, after time.Duration) error
+	// SlugOf returns the slug that is remembered for an instance.
+	SlugOf(ctx context.Context, instance string) (tunnel.Slug, bool, error)
 }
 
 // Reports takes what happens to links. It MUST NOT block.
@@ -89,12 +94,14 @@ type Handler struct {
 	metrics *metrics
 	checks  *checks
 	roster  roster
-	links   chan func(context.Context) (serve func()) // from ServeHTTP to Run
+	links   chan func(context.Context) // from ServeHTTP to Run, each to begin one
+	over    chan struct{}              // closed when Run takes no more of them
+	open    sync.WaitGroup             // of Run: links, and what asks for them
 }
 
 // New makes a Handler. No agent is let in before Run.
 func New(o Options) *Handler {
-	h := &Handler{opts: o, log: o.Logger, checks: newChecks(o.Revalidate), links: make(chan func(context.Context) func())}
+	h := &Handler{opts: o, log: o.Logger, checks: newChecks(o.Revalidate), links: make(chan func(context.Context)), over: make(chan struct{})}
 	h.metrics = newMetrics(o, &h.roster)
 	return h
 }
@@ -105,17 +112,19 @@ type accepted struct {
 	on *wsconn.Small
 }
 
-// attempt is one handshake.
+// attempt is one handshake. It lives as long as its link, and so holds nothing that
+// only the handshake needs.
 type attempt struct {
 	protocol string // agreed subprotocol; "" = none offered
 	offered  bool   // a subprotocol was offered: refuse by HTTP status
+	flood    bool   // Floods did not let its address try
 	remote   string // address of the agent
 	version  string // what the agent says it is
 	tunnel   tunnel.ID
 	token    string
-	grant    tunnel.Grant
-	watch    *watch // of a tunnel with a token, else nil
-	giveUp   func() // of an ephemeral tunnel, else nil
+	slug     tunnel.Slug // as granted
+	watch    *watch      // of a tunnel with a token, else nil
+	giveUp   func()      // of an ephemeral tunnel, else nil
 	outcome  string
 	status   int // HTTP status, or close code
 	err      error
@@ -150,8 +159,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.opts.Accepted(r)
 	}
 	select {
-	case h.links <- func(ctx context.Context) func() { return h.begin(ctx, a, session, ws) }:
-	case <-r.Context().Done(): // Run has ended
+	case h.links <- func(ctx context.Context) { h.begin(ctx, a, session, ws) }:
+	case <-h.over: // the request's context may have ended for an agent that has just left
 		_ = ws.CloseNow()
 		session.Abandon()
 		h.leave(a)
@@ -174,15 +183,20 @@ func (h *Handler) remote(r *http.Request) string {
 
 // admit decides whether the agent may connect, cheapest question first.
 func (h *Handler) admit(r *http.Request, a *attempt) (*hub.Session, error) {
+	id := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/ws"), "/")
+	parsed, unknown := tunnel.ParseID(id)
+	if unknown == nil {
+		a.tunnel = parsed // first, for the log
+	}
 	if err := a.negotiate(r); err != nil {
 		return nil, err
 	}
 	if h.opts.Floods != nil {
 		if err := h.opts.Floods.Check(r); err != nil {
+			a.flood = true
 			return nil, err
 		}
 	}
-	id := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/ws"), "/")
 	if err := h.opts.Hub.Room(tunnel.ID(id)); err != nil {
 		return nil, err
 	}
@@ -193,11 +207,9 @@ func (h *Handler) admit(r *http.Request, a *attempt) (*hub.Session, error) {
 	if id == "" {
 		return h.admitEphemeral(r, a, instance)
 	}
-	parsed, err := tunnel.ParseID(id)
-	if err != nil {
-		return nil, fault.Wrap(fault.TunnelNotFound, "The tunnel is unknown: there is none of this id.", err)
+	if unknown != nil {
+		return nil, fault.Wrap(fault.TunnelNotFound, "The tunnel is unknown: there is none of this id.", unknown)
 	}
-	a.tunnel = parsed
 	a.token = r.Header.Get(wire.HeaderToken)
 	if a.token == "" {
 		return nil, fault.New(fault.Unauthorized, "The token is missing: there is no field "+wire.HeaderToken+".")
@@ -206,13 +218,15 @@ func (h *Handler) admit(r *http.Request, a *attempt) (*hub.Session, error) {
 		return nil, fault.New(fault.TunnelNotFound, "This edge has no control plane and knows no tunnels by id.")
 	}
 	a.watch = h.checks.begin(a)
-	if a.grant, err = h.validate(r.Context(), a.tunnel, a.token); err != nil {
+	grant, err := h.validate(r.Context(), a.tunnel, a.token)
+	if err != nil {
 		return nil, err
 	}
+	a.slug = grant.Slug
 	if err := checkHandshake(r); err != nil {
 		return nil, err
 	}
-	return h.opts.Hub.Open(r.Context(), a.grant, instance)
+	return h.opts.Hub.Open(r.Context(), grant, instance)
 }
 
 // maxInstance bounds Bindu-Agent-Instance, in bytes.
@@ -224,7 +238,9 @@ func (a *attempt) negotiate(r *http.Request) error {
 	var offered []string
 	for _, line := range r.Header["Sec-Websocket-Protocol"] {
 		for p := range strings.SplitSeq(line, ",") {
-			offered = append(offered, strings.TrimSpace(p))
+			if p = strings.TrimSpace(p); p != "" { // RFC 9110, section 5.6.1.2
+				offered = append(offered, p)
+			}
 		}
 	}
 	a.offered = len(offered) > 0
@@ -233,8 +249,8 @@ func (a *attempt) negotiate(r *http.Request) error {
 		return nil
 	}
 	for _, p := range offered {
-		if slices.Contains(protocols, p) {
-			a.protocol = p
+		if i := slices.Index(protocols, p); i >= 0 {
+			a.protocol = protocols[i] // p is a part of the request's header
 			return nil
 		}
 	}
@@ -269,9 +285,9 @@ func (h *Handler) validate(ctx context.Context, id tunnel.ID, token string) (tun
 
 // upgrade completes the handshake.
 func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, a *attempt) (*accepted, error) {
-	w.Header().Set(wire.HeaderTunnelID, string(a.grant.Tunnel))
-	if a.grant.Slug != "" {
-		w.Header().Set(wire.HeaderPublicURL, h.opts.PublicURL(a.grant.Slug))
+	w.Header().Set(wire.HeaderTunnelID, string(a.tunnel))
+	if a.slug != "" {
+		w.Header().Set(wire.HeaderPublicURL, h.opts.PublicURL(a.slug))
 	}
 	o := &websocket.AcceptOptions{InsecureSkipVerify: true} // see checkOrigin
 	if a.offered {

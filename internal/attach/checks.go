@@ -68,7 +68,7 @@ func (c *checks) begin(a *attempt) *watch {
 func (c *checks) stand(w *watch, l agentLink, session *hub.Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	w.link, w.session, w.since, w.slug = l, session, time.Now(), w.a.grant.Slug
+	w.link, w.session, w.since, w.slug = l, session, time.Now(), w.a.slug
 	if w.changed {
 		c.enqueue(w)
 		return

@@ -37,7 +37,7 @@ var here, there = netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2
 // mustTake makes a tunnel, or fails the test.
 func mustTake(t *testing.T, e *Ephemeral, from netip.Addr, instance string) (tunnel.Slug, func()) {
 	t.Helper()
-	grant, giveUp, err := e.take(from, instance)
+	grant, _, giveUp, err := e.take(from, instance, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func mustTake(t *testing.T, e *Ephemeral, from netip.Addr, instance string) (tun
 
 func wantRefused(t *testing.T, e *Ephemeral, from netip.Addr, instance string, code fault.Code) {
 	t.Helper()
-	if _, _, err := e.take(from, instance); err == nil || fault.From(err).Code != code {
+	if _, _, _, err := e.take(from, instance, ""); err == nil || fault.From(err).Code != code {
 		t.Errorf("take = %v, want %s", err, code)
 	}
 }
@@ -54,7 +54,7 @@ func wantRefused(t *testing.T, e *Ephemeral, from netip.Addr, instance string, c
 func TestEphemeralGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := NewEphemeral(10)
-		grant, giveUp, err := e.take(here, "")
+		grant, _, giveUp, err := e.take(here, "", "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ type Floods interface {
 
 // tried tells Floods. An ephemeral tunnel proves nothing.
 func (h *Handler) tried(r *http.Request, a *attempt, err error) {
-	if h.opts.Floods != nil && a.tunnel != "" && a.giveUp == nil {
+	if h.opts.Floods != nil && !a.flood && a.tunnel != "" && a.giveUp == nil {
 		h.opts.Floods.Tried(r, err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // upgrading reports whether r asks for a WebSocket at all.
 func upgrading(r *http.Request) bool {
-	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+	return wire.HasToken(r.Header.Values("Upgrade"), "websocket")
 }
 
 // checkHandshake refuses what the WebSocket library would refuse (RFC 6455,
@@ -25,7 +25,9 @@ func checkHandshake(r *http.Request) error {
 	case !upgrading(r) || !wire.HasToken(r.Header.Values("Connection"), "upgrade"):
 		return bad("Agents connect by WebSocket: Connection and Upgrade are missing.")
 	case r.Header.Get("Sec-WebSocket-Version") != "13":
-		return bad("The WebSocket's version is not 13.")
+		e := fault.New(fault.BadRequest, "The WebSocket's version is not 13.")
+		e.Header = http.Header{"Sec-Websocket-Version": {"13"}} // RFC 6455, section 4.4
+		return e
 	}
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(r.Header.Get("Sec-WebSocket-Key")))
 	if err != nil || len(key) != 16 || len(r.Header.Values("Sec-WebSocket-Key")) != 1 {

@@ -1,16 +1,23 @@
 package attach
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/getbindu/bindu-edge/agent"
 	"github.com/getbindu/bindu-edge/internal/hub"
@@ -18,6 +25,7 @@ import (
 	"github.com/getbindu/bindu-edge/internal/registry/memory"
 	"github.com/getbindu/bindu-edge/internal/route"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
+	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
 type openGate struct{}
@@ -151,5 +159,103 @@ func TestLinkedTunnelServes(t *testing.T) {
 	}
 	if text := log.String(); !strings.Contains(text, `"outcome":"accepted"`) || !strings.Contains(text, `"status":101`) {
 		t.Errorf("log: %s", text)
+	}
+}
+
+// With its context Run ends every link, in order, also one that is begun after that.
+func TestRunEndsItsLinks(t *testing.T) {
+	for _, protocol := range []agent.Protocol{agent.H2, agent.JSON} {
+		t.Run(string(protocol), func(t *testing.T) {
+			t.Parallel()
+			options := Options{
+				Hub: realHub(), Links: link.NewOpener(link.Options{}), PublicURL: func(tunnel.Slug) string { return "" },
+				ControlPlane: plane(func(id tunnel.ID, _ string) (tunnel.Grant, error) {
+					return tunnel.Grant{Tunnel: id, ExpiresAt: time.Now().Add(time.Hour)}, nil
+				}),
+				Logger: slog.New(slog.DiscardHandler),
+			}
+			h, late := New(options), New(options) // the Run of late has not seen its end yet
+			var current atomic.Pointer[Handler]
+			current.Store(h)
+			stands, end := context.WithCancel(context.Background())
+			serving, stopServing := context.WithCancel(context.Background())
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { current.Load().ServeHTTP(w, r) }))
+			server.Config.BaseContext = func(net.Listener) context.Context { return serving }
+			server.Start()
+			defer server.Close()
+			defer stopServing()
+			stop, _ := connect(t, agent.Options{Edge: server.URL, TunnelID: "t", Token: secret, Protocol: protocol})
+			defer stop()
+			begin := <-h.links
+			begin(stands)
+			if n := len(h.Links()); n != 1 {
+				t.Fatalf("%d links", n)
+			}
+			end()
+			current.Store(late)
+			h.Run(stands)
+			wantDrained(t, h, 1)
+			begin = <-late.links // the agent has come back
+			if protocol == agent.JSON {
+				begin(stands) // which an H2 link does not get past the opening with
+				late.open.Wait()
+				wantDrained(t, late, 1)
+				begin = <-late.links
+			}
+			begin(stands)
+			late.open.Wait()
+			late.Run(stands)
+		})
+	}
+}
+
+func wantDrained(t *testing.T, h *Handler, n int) {
+	t.Helper()
+	ends := h.Ends()
+	if len(h.Links()) != 0 || len(ends) != n || ends[0].Reason != link.ReasonDraining {
+		t.Errorf("links %+v, ends %+v", h.Links(), ends)
+	}
+}
+
+// An agent that leaves as soon as it is let in has had a link all the same, and the
+// log says that it ended.
+func TestAgentLeavesAtOnce(t *testing.T) {
+	t.Parallel()
+	const agents = 20
+	type cancelKey struct{}
+	var log bytes.Buffer // read when nothing writes to it any more
+	h := New(Options{
+		Hub: realHub(), Links: link.NewOpener(link.Options{}), PublicURL: func(tunnel.Slug) string { return "" },
+		ControlPlane: plane(func(id tunnel.ID, _ string) (tunnel.Grant, error) {
+			return tunnel.Grant{Tunnel: id, ExpiresAt: time.Now().Add(time.Hour)}, nil
+		}),
+		// What net/http does when it sees the end of the connection in time.
+		Accepted: func(r *http.Request) { r.Context().Value(cancelKey{}).(context.CancelFunc)() },
+		Logger:   slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	stands, end := context.WithCancel(context.Background())
+	var running, serving sync.WaitGroup
+	running.Go(func() { h.Run(stands) })
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serving.Add(1)
+		defer serving.Done()
+		ctx, cancel := context.WithCancel(r.Context())
+		h.ServeHTTP(w, r.WithContext(context.WithValue(ctx, cancelKey{}, cancel)))
+	}))
+	for i := range agents {
+		header := http.Header{wire.HeaderToken: {secret}}
+		ws, _, err := websocket.Dial(t.Context(), server.URL+"/ws/t"+strconv.Itoa(i), &websocket.DialOptions{HTTPHeader: header})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = ws.CloseNow()
+	}
+	serving.Wait()
+	server.Close()
+	end()
+	running.Wait()
+	count := func(event string) int { return strings.Count(log.String(), `msg="`+event+`"`) }
+	if accepted, ended := count("tunnel connect"), count("link ended"); accepted != agents || ended != agents {
+		t.Errorf("%d agents were let in, and of %d the link has ended; want %d", accepted, ended, agents)
 	}
 }

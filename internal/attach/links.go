@@ -3,7 +3,6 @@ package attach
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/controlclient"
@@ -20,24 +19,21 @@ type agentLink interface {
 }
 
 // Run serves the links of the agents that were let in, until ctx ends and with
-// it every link.
+// it every link. It is called once.
 func (h *Handler) Run(ctx context.Context) {
-	var open sync.WaitGroup
-	defer open.Wait()
+	defer h.open.Wait()
+	defer close(h.over)
 	for range maxAskers {
-		open.Go(func() { h.recheck(ctx) })
+		h.open.Go(func() { h.recheck(ctx) })
 	}
 	for {
 		select {
 		case begin := <-h.links:
-			open.Go(func() {
-				// The opening makes its goroutine's stack grow, and it would stay so for
-				// as long as the link lives.
-				if serve := begin(ctx); serve != nil {
-					open.Go(serve)
-				}
-			})
+			h.open.Go(func() { begin(ctx) })
 		case <-ctx.Done():
+			for _, l := range h.roster.all() {
+				l.link.Close(link.ReasonDraining)
+			}
 			return
 		}
 	}
@@ -51,66 +47,69 @@ func (h *Handler) leave(a *attempt) {
 	}
 }
 
-// start makes the link. The returned function waits until nothing of it is left.
-func (h *Handler) start(ctx context.Context, a *attempt, ws *accepted) (agentLink, func(), error) {
+// start makes the link.
+func (h *Handler) start(ctx context.Context, a *attempt, ws *accepted) (agentLink, error) {
 	if a.protocol == wire.ProtocolH2 {
-		l, err := h.opts.Links.Open(ctx, ws.on.Conn(ws.Conn, remoteAddr(a.remote)))
-		return l, func() {}, err
+		return h.opts.Links.Open(ctx, ws.on.Conn(ws.Conn, remoteAddr(a.remote)))
 	}
 	o := h.opts.JSON
-	o.Logger = h.log.With("tunnel_id", string(a.grant.Tunnel))
-	if a.grant.Ephemeral {
+	o.Socket, o.Logger, o.Tunnel = ws.on.Socket(), h.log, string(a.tunnel)
+	if a.ephemeral() {
 		o.Connected = &link.Connected{
-			TunnelID: string(a.grant.Tunnel), Slug: string(a.grant.Slug), PublicURL: h.opts.PublicURL(a.grant.Slug),
+			TunnelID: string(a.tunnel), Slug: string(a.slug), PublicURL: h.opts.PublicURL(a.slug),
 		}
 	}
-	l := link.NewJSON(ws.Conn, o)
-	return l, l.Wait, nil
+	return link.NewJSON(ws.Conn, o), nil
 }
 
-// begin opens the link and returns what runs it to its end, or nil.
-func (h *Handler) begin(ctx context.Context, a *attempt, session *hub.Session, ws *accepted) (serve func()) {
-	l, gone, err := h.start(ctx, a, ws)
+// begin opens the link and lets it stand until it or ctx ends. It returns before
+// that.
+func (h *Handler) begin(ctx context.Context, a *attempt, session *hub.Session, ws *accepted) {
+	l, err := h.start(ctx, a, ws)
 	if err != nil {
 		session.Abandon()
 		h.leave(a)
 		h.metrics.closed(a.protocol, link.ReasonAbandoned)
 		h.roster.note(neverStood(a, err))
-		h.log.Warn("a link could not be started", "tunnel_id", a.grant.Tunnel, "error", err)
-		return nil
+		h.log.Warn("a link could not be started", "tunnel_id", a.tunnel, "error", err)
+		return
 	}
-	return func() {
-		h.serve(ctx, a, session, l)
-		gone()
-		h.leave(a)
-	}
-}
-
-func (h *Handler) serve(ctx context.Context, a *attempt, session *hub.Session, l agentLink) {
-	began := time.Now()
-	member := &stood{a: a, link: l, session: session, since: began}
+	member := &stood{h: h, a: a, link: l, session: session, since: time.Now()}
 	h.roster.add(member)
 	if a.watch != nil {
 		h.checks.stand(a.watch, l, session)
-		h.report(a, session, controlclient.LinkConnected, began, "")
+		h.report(a, session, controlclient.LinkConnected, member.since, "")
 	}
-	reason := session.Serve(ctx, l)
-	h.roster.remove(member, reason)
+	h.open.Add(1)
+	session.Begin(l, member.ended)
+	if ctx.Err() != nil { // Run may have looked for links before this one stood
+		l.Close(link.ReasonDraining)
+	}
+}
+
+// ended is what follows the end of a link.
+func (s *stood) ended(reason link.Reason) {
+	h, a := s.h, s.a
+	defer h.open.Done()
+	h.roster.remove(s, reason)
 	h.leave(a) // before the end is told: who hears of it may come again
 	h.metrics.closed(a.protocol, reason)
 	if (reason == link.ReasonExpired || reason == link.ReasonRevoked) && h.opts.Ended != nil {
-		h.opts.Ended(a.grant.Tunnel)
+		h.opts.Ended(a.tunnel)
 	}
-	h.recordEnd(ctx, a, l, reason, began)
+	h.recordEnd(a, s.link, reason, s.since)
 	if a.watch != nil {
-		h.report(a, session, controlclient.LinkClosed, time.Now(), string(reason))
+		h.report(a, s.session, controlclient.LinkClosed, time.Now(), string(reason))
+	}
+	if json, ok := s.link.(*link.JSON); ok {
+		json.Wait()
 	}
 }
 
 // recordEnd writes the one event of a link's end.
-func (h *Handler) recordEnd(ctx context.Context, a *attempt, l agentLink, reason link.Reason, began time.Time) {
+func (h *Handler) recordEnd(a *attempt, l agentLink, reason link.Reason, began time.Time) {
 	attrs := []slog.Attr{
-		slog.String("tunnel_id", string(a.grant.Tunnel)), slog.String("reason", string(reason)),
+		slog.String("tunnel_id", string(a.tunnel)), slog.String("reason", string(reason)),
 		slog.String("remote_addr", a.remote), slog.Float64("seconds", time.Since(began).Seconds()),
 		slog.String("pod_id", string(h.opts.Pod)),
 	}
@@ -119,7 +118,7 @@ func (h *Handler) recordEnd(ctx context.Context, a *attempt, l agentLink, reason
 		level = slog.LevelWarn
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
-	h.log.LogAttrs(ctx, level, "link ended", attrs...)
+	h.log.LogAttrs(context.Background(), level, "link ended", attrs...)
 }
 
 type remoteAddr string

@@ -11,11 +11,12 @@ import (
 
 // refuse tells the agent why it may not connect. One that offered a subprotocol
 // gets a plain HTTP answer before any upgrade. One that offered none could not
-// read that: its handshake is completed and the socket closed with the reason.
+// read that: its handshake is completed and the socket closed with the reason. A
+// handshake that can't be completed gets the plain answer.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, a *attempt, err error) {
 	e := fault.From(err)
 	a.outcome, a.err = string(e.Code), e.Err
-	if !a.offered && upgrading(r) {
+	if !a.offered && checkHandshake(r) == nil {
 		code, reason := closeOf(e)
 		a.status = int(code)
 		ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true})

@@ -259,7 +259,8 @@ func TestNegotiate(t *testing.T) {
 		{"JSON by name", []string{"bindu.v1.json, bindu.h2"}, "bindu.v1.json", true, false},
 		{"unknown", []string{"bindu.v9"}, "", true, true},
 		{"another case", []string{"Bindu.H2"}, "", true, true},
-		{"empty", []string{""}, "", true, true},
+		{"empty: none", []string{"", " , "}, "bindu.v1.json", false, false},
+		{"empty entries", []string{"", ",bindu.h2,"}, "bindu.h2", true, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			a := &attempt{}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,6 +53,7 @@ type roster struct {
 
 // stood is one link.
 type stood struct {
+	h       *Handler
 	a       *attempt
 	link    agentLink
 	session *hub.Session
@@ -69,7 +71,7 @@ func (s *roster) add(l *stood) {
 // remove remembers the end of the link, and takes it out.
 func (s *roster) remove(l *stood, reason link.Reason) {
 	end := LinkEnd{
-		Tunnel: l.a.grant.Tunnel, Protocol: protocolWord(l.a), Reason: reason, Since: l.since, EndedAt: time.Now(), Remote: l.a.remote,
+		Tunnel: l.a.tunnel, Protocol: protocolWord(l.a), Reason: reason, Since: l.since, EndedAt: time.Now(), Remote: l.a.remote,
 	}
 	if err := l.link.Err(); !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.EOF) {
 		end.Err = err
@@ -84,6 +86,13 @@ func (s *roster) remove(l *stood, reason link.Reason) {
 	s.links = s.links[:last]
 }
 
+// all are the links that stand, in no order.
+func (s *roster) all() []*stood {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.links)
+}
+
 // note remembers an end.
 func (s *roster) note(end LinkEnd) {
 	s.mu.Lock()
@@ -95,16 +104,12 @@ func (s *roster) note(end LinkEnd) {
 // Links lists the links that stand, in no order. It holds no lock while it asks
 // them what they carry.
 func (h *Handler) Links() []LinkState {
-	s := &h.roster
-	s.mu.Lock()
-	links := make([]*stood, len(s.links))
-	copy(links, s.links)
-	s.mu.Unlock()
+	links := h.roster.all()
 	list := make([]LinkState, len(links))
 	for i, l := range links {
 		load := l.session.Load()
 		list[i] = LinkState{
-			Tunnel: l.a.grant.Tunnel, Slug: load.Slug, Protocol: protocolWord(l.a), Since: l.since, Remote: l.a.remote, Agent: l.a.version,
+			Tunnel: l.a.tunnel, Slug: load.Slug, Protocol: protocolWord(l.a), Since: l.since, Remote: l.a.remote, Agent: l.a.version,
 			InFlight: load.InFlight, Requests: load.Requests,
 		}
 		list[i].Streams, list[i].Unread = l.link.Load()
@@ -136,6 +141,6 @@ func protocolWord(a *attempt) string {
 func neverStood(a *attempt, err error) LinkEnd {
 	now := time.Now()
 	return LinkEnd{
-		Tunnel: a.grant.Tunnel, Protocol: protocolWord(a), Reason: link.ReasonAbandoned, Err: err, Since: now, EndedAt: now, Remote: a.remote,
+		Tunnel: a.tunnel, Protocol: protocolWord(a), Reason: link.ReasonAbandoned, Err: err, Since: now, EndedAt: now, Remote: a.remote,
 	}
 }

@@ -45,7 +45,7 @@ func stands(t testing.TB, at *hub.Hub, id tunnel.ID, l *stillLink) *stood {
 		t.Fatal(err)
 	}
 	return &stood{
-		a:    &attempt{grant: grant, protocol: wire.ProtocolH2, remote: "192.0.2.1:5", version: "agent/1"},
+		a:    &attempt{tunnel: grant.Tunnel, slug: grant.Slug, protocol: wire.ProtocolH2, remote: "192.0.2.1:5", version: "agent/1"},
 		link: l, session: session, since: time.Now(),
 	}
 }
@@ -79,11 +79,11 @@ func TestLinksAreTold(t *testing.T) {
 			l := all[end.of]
 			l.link.(*stillLink).err = end.err
 			h.roster.remove(l, link.ReasonLost)
-			if left := h.Links(); len(left) != 3-n || slices.ContainsFunc(left, func(o LinkState) bool { return o.Tunnel == l.a.grant.Tunnel }) {
+			if left := h.Links(); len(left) != 3-n || slices.ContainsFunc(left, func(o LinkState) bool { return o.Tunnel == l.a.tunnel }) {
 				t.Errorf("%d ended: told of %v", n+1, left)
 			}
 			want := LinkEnd{
-				Tunnel: l.a.grant.Tunnel, Protocol: "h2", Reason: link.ReasonLost, Since: l.since, EndedAt: time.Now(), Remote: "192.0.2.1:5",
+				Tunnel: l.a.tunnel, Protocol: "h2", Reason: link.ReasonLost, Since: l.since, EndedAt: time.Now(), Remote: "192.0.2.1:5",
 			}
 			got := h.Ends()[0]
 			if !errors.Is(got.Err, end.told) {
@@ -107,7 +107,7 @@ func TestEndsAreBounded(t *testing.T) {
 		t.Fatalf("%d ends of nothing", len(got))
 	}
 	for n := range 3*maxEnds + 7 {
-		l := &stood{a: &attempt{grant: tunnel.Grant{Tunnel: tunnel.ID(fmt.Sprint(n))}}, link: &stillLink{}}
+		l := &stood{a: &attempt{tunnel: tunnel.ID(fmt.Sprint(n))}, link: &stillLink{}}
 		h.roster.add(l)
 		h.roster.remove(l, link.ReasonLeft)
 	}

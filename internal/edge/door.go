@@ -46,6 +46,9 @@ func (e *Edge) listenPublic(given net.Listener) error {
 	listen := func(setting string, port int) (net.Listener, error) {
 		l := net.ListenConfig{}
 		made, err := l.Listen(context.Background(), "tcp", net.JoinHostPort(cfg.Host, strconv.Itoa(port)))
+		if config.NotThisHost(err) {
+			return nil, &config.SettingError{Name: "HOST", Msg: "not an address of this machine: use one that is, or 0.0.0.0 for all: " + err.Error()}
+		}
 		if err != nil {
 			return nil, cantListen(setting, err)
 		}
@@ -88,10 +91,9 @@ func (e *Edge) publicServer() *http.Server {
 		ConnContext:                  connContext,
 		ErrorLog:                     slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 250,
-			// What one caller's connection can make us hold is at most 4 MiB.
-			MaxReceiveBufferPerStream:     256 << 10,
-			MaxReceiveBufferPerConnection: 4<<20 - 1,
+			MaxConcurrentStreams:          250,
+			MaxReceiveBufferPerStream:     uploadWindow,
+			MaxReceiveBufferPerConnection: connectionWindow,
 		},
 	}
 }

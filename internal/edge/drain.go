@@ -10,6 +10,10 @@ import (
 	"github.com/getbindu/bindu-edge/internal/link"
 )
 
+// lastWords is how long before the drain timeout the links of requests that are
+// still in flight end, so that their callers can be told.
+const lastWords = 100 * time.Millisecond
+
 // drain says goodbye. The order is what makes a deploy lose nothing:
 //
 //  1. Readiness says draining, so that load balancers send no more; new tunnels
@@ -30,7 +34,8 @@ import (
 // leave takes the pod out of the registry.
 func (e *Edge) drain(public *http.Server, cut, leave func()) {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.DrainTimeout)
+	last := min(e.cfg.DrainTimeout/20, lastWords)
+	ctx, cancel := context.WithTimeout(context.Background(), e.cfg.DrainTimeout-last)
 	defer cancel()
 	e.log.Info("draining", "tunnels", e.hub.Len())
 
@@ -57,7 +62,11 @@ func (e *Edge) drain(public *http.Server, cut, leave func()) {
 	finished = finished && relayed.Load()
 
 	e.hub.CloseAll(link.ReasonDraining) // 6
-	cut()                               // whatever is left
+	told, done := context.WithTimeout(context.Background(), last)
+	e.ingress.Idle(told)      // those who have no answer yet get a 502,
+	_ = public.Shutdown(told) // which net/http sends when the ingress is done with it
+	done()
+	cut() // whatever is left
 	_ = public.Close()
 	leave()
 	e.log.Info("drained", "seconds", time.Since(began).Seconds(), "complete", finished)

@@ -197,7 +197,7 @@ func (e *Edge) wire(o Options) error {
 		Links: link.NewOpener(link.Options{PingInterval: cfg.WSPingInterval, PingTimeout: cfg.LinkPingTimeout, MaxBuffered: cfg.MaxBuffered, Budget: e.unread, CountError: breaches}),
 		JSON: link.JSONOptions{
 			PingInterval: cfg.WSPingInterval, PongTimeout: cfg.WSPongTimeout, MaxMessage: int(cfg.MaxWSPayload),
-			Inflater: link.NewInflater(cfg.MaxInflated, 0), CountError: breaches,
+			Inflater: link.NewInflater(cfg.MaxInflated, 0), Budget: e.unread, CountError: breaches,
 		},
 		Ephemeral:  ephemeral,
 		Slugs:      registry,
@@ -222,6 +222,7 @@ func (e *Edge) wire(o Options) error {
 
 	e.ingress = ingress.New(ingress.Options{
 		Resolver: e.resolve, Router: router, Own: own{attach: e.attach, health: e.health, full: e.full}, Full: e.full, Logger: e.log,
+		Upload:     countUploads(e.unread),
 		Misses:     misses{flood.NewCallers(e.caller), e.resolve, e.refusals.misses},
 		BaseDomain: cfg.BaseDomain, PublicHost: cfg.Public().Host, Methods: cfg.AllowedMethods, Trusted: cfg.TrustedProxies,
 		Timeouts: ingress.Timeouts{

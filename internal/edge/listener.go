@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
+	"github.com/getbindu/bindu-edge/internal/h2"
 	"github.com/getbindu/bindu-edge/internal/ingress"
 	"github.com/getbindu/bindu-edge/internal/socket"
 	"github.com/getbindu/bindu-edge/internal/wsconn"
@@ -73,14 +74,20 @@ type publicConn struct {
 	header *header // nil: none is to come
 
 	between between
+	closed  atomic.Bool
+	uploads atomic.Pointer[h2.Uploads] // of the requests that came over HTTP/2; nil before the first
 }
 
-// Read reads what comes after the header.
+// Read reads what comes after the header, and while uploads take too much memory
+// not at once.
 func (c *publicConn) Read(p []byte) (int, error) {
 	if c.header != nil {
 		if err := c.header.read(c.Conn); err != nil {
 			return 0, err
 		}
+	}
+	if u := c.uploads.Load(); u != nil {
+		u.Wait()
 	}
 	return c.Conn.Read(p)
 }
@@ -96,7 +103,12 @@ func (c *publicConn) RemoteAddr() net.Addr {
 
 func (c *publicConn) Close() error {
 	c.leave()
-	return c.Conn.Close()
+	err := c.Conn.Close()
+	c.closed.Store(true)
+	if u := c.uploads.Load(); u != nil {
+		u.End()
+	}
+	return err
 }
 
 // SyscallConn is for connections that wait without a buffer, see wsconn.Socket.

@@ -173,6 +173,7 @@ func (p *peers) lead(e *Edge, router *route.Router) {
 			Pod: e.pod, Identity: e.identity, Links: links{router, e.hub, e.pressure, short{e.refusals.memory}}, Logger: e.log,
 			Metrics: e.metrics,
 			Timing:  e.cfg.ServerTiming,
+			Budget:  e.unread,
 			Tracer:  e.tracing.Peers(span.Scope("internal/relay")),
 		})
 	}

@@ -16,16 +16,23 @@ type accounts struct {
 	byKey map[string]*unread // those with a body that is not closed
 }
 
-// count makes res.Body part of what waits here for its reader.
-func (a *accounts) count(req *http.Request, res *http.Response) {
-	if res.Body == http.NoBody {
+// count makes res.Body part of what waits here for its reader, and the header, of
+// which header bytes are in memory, if that is large.
+func (a *accounts) count(req *http.Request, res *http.Response, header int64) {
+	var cut func()
+	if header <= SmallHeader {
+		header = 0
+	} else {
+		cut = cutOf(req.Context())
+	}
+	if res.Body == http.NoBody && header == 0 {
 		return
 	}
 	u := a.one
 	if u == nil {
 		u = a.enter(a.opener.by(req))
 	}
-	u.count(res)
+	u.count(res, header, cut)
 }
 
 func (a *accounts) enter(key string) *unread {

@@ -13,6 +13,9 @@ import (
 // the connection's window exactly what was read or thrown away (RFC 9113, section
 // 6.9.1), so what has arrived and was not given back is in memory.
 //
+// The bodies of requests count in the same way where a connection is Served, and
+// what is in memory whole as that, see Whole.
+//
 // Over the limit two things happen. Connections that hold more than a fair share
 // are not read from, so what is in memory does not grow, and those who read are
 // served on. And the body whose reader has been away the longest is ended, if that
@@ -25,6 +28,10 @@ type Budget struct {
 	cutting atomic.Int64 // of it, at most so much is about to go
 	conns   atomic.Int64
 	waiting atomic.Bool // a look is due: the oldest has not been away long enough
+
+	wanted  atomic.Int64  // by the first in the line for room
+	turn    chan struct{} // full when there is one
+	fitting sync.Mutex    // held by fit
 
 	looking sync.Mutex // held by look
 
@@ -46,7 +53,7 @@ const (
 
 // NewBudget makes a Budget of limit bytes.
 func NewBudget(limit int64) *Budget {
-	return &Budget{limit: limit, start: time.Now(), meters: map[*meter]struct{}{}}
+	return &Budget{limit: limit, start: time.Now(), turn: make(chan struct{}, 1), meters: map[*meter]struct{}{}}
 }
 
 // meter is the part of one connection in a Budget. A nil meter counts nothing.
@@ -59,7 +66,8 @@ type meter struct {
 	mu      sync.Mutex
 	arrived int64 // of DATA, less what was given back
 	bound   int64 // what the bodies can hold at most, see unread
-	part    int64 // of the budget: the smaller of the two
+	headers int64 // what the large ones take
+	part    int64 // of the budget: the smaller of the first two, and the third
 	ended   bool  // nothing arrives any more
 }
 
@@ -74,17 +82,24 @@ func (b *Budget) join(m *meter) {
 // change adds to what has arrived and to what the bodies can hold. The second is
 // there for a far side that makes net/http forget to give something back, for what
 // a dead connection leaves behind, and for the 4 KiB that net/http gives back late.
-func (m *meter) change(arrived, bound int64) {
+func (m *meter) change(arrived, bound int64) { m.add(arrived, bound, 0) }
+
+// keep adds to what headers take. There is no window for them, so they count from
+// when they have come.
+func (m *meter) keep(headers int64) { m.add(0, 0, headers) }
+
+func (m *meter) add(arrived, bound, headers int64) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	m.arrived += arrived
 	m.bound += bound
-	part := max(0, min(m.arrived, m.bound))
+	m.headers += headers
+	part := max(0, min(m.arrived, m.bound)) + m.headers
 	more := part - m.part
 	m.part = part
-	over := m.ended && m.bound == 0
+	over := m.ended && m.bound == 0 && m.headers == 0
 	m.mu.Unlock()
 	if over {
 		m.budget.forget(m)
@@ -169,7 +184,7 @@ func (b *Budget) forget(m *meter) {
 func (b *Budget) change(more int64) {
 	held := b.held.Add(more)
 	switch {
-	case held <= b.limit && held-more > b.limit:
+	case more < 0 && (held <= b.limit && held-more > b.limit || b.wanted.Load() > 0):
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.room != nil {
@@ -182,9 +197,14 @@ func (b *Budget) change(more int64) {
 }
 
 func (b *Budget) check() {
-	if b.held.Load()-b.cutting.Load() > b.limit && !b.waiting.Load() {
+	if b.over() > 0 && !b.waiting.Load() {
 		b.look()
 	}
+}
+
+// over is how much has to go.
+func (b *Budget) over() int64 {
+	return b.held.Load() + b.wanted.Load() - b.cutting.Load() - b.limit
 }
 
 // absent is a body whose reader is away.
@@ -197,8 +217,10 @@ type absent struct {
 func (b *Budget) look() {
 	b.looking.Lock()
 	defer b.looking.Unlock()
-	b.waiting.Store(false)
-	over := b.held.Load() - b.cutting.Load() - b.limit
+	if b.waiting.Load() {
+		return // another one was faster, and one timer is enough
+	}
+	over := b.over()
 	if over <= 0 {
 		return
 	}
@@ -220,19 +242,31 @@ func (b *Budget) look() {
 		}
 		if left := patience - time.Duration(now-a.since); left > 0 {
 			b.waiting.Store(true)
-			time.AfterFunc(left, b.look)
+			time.AfterFunc(left, b.again)
 			return
 		}
 		if bound, was := a.body.end(a.since); was {
 			over -= bound
-			b.letGo(a.body, bound)
+			b.letGo(a.body, bound-a.body.header)
 		}
 	}
+}
+
+func (b *Budget) again() {
+	b.waiting.Store(false)
+	b.look()
 }
 
 // letGo closes an ended body. Its memory is free at once, but this is known only
 // when the far side was told, which can wait for the connection.
 func (b *Budget) letGo(body *countedBody, bound int64) {
+	if body.cut != nil {
+		body.cut()
+	}
+	if body.whole {
+		_ = body.ReadCloser.Close()
+		return
+	}
 	b.cutting.Add(bound)
 	var once sync.Once
 	gone := func() {

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,10 +42,12 @@ type Conn struct {
 	cc  *http.ClientConn
 	tap *frameTap
 
-	unread *accounts
+	unread    *accounts
+	maxHeader int64
 
 	streams atomic.Int64
-	worn    chan struct{}
+	mu      sync.Mutex
+	worn    chan struct{} // nil while nobody has asked
 }
 
 // Done is closed when the connection has ended.
@@ -56,7 +59,43 @@ func (c *Conn) Leaving() <-chan struct{} { return c.tap.goaway }
 
 // Worn is closed when so many requests were carried that the stream ids will run
 // out (RFC 9113, section 5.1.1). A new connection should take over.
-func (c *Conn) Worn() <-chan struct{} { return c.worn }
+func (c *Conn) Worn() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.worn == nil {
+		c.worn = make(chan struct{})
+		if c.IsWorn() {
+			close(c.worn)
+		}
+	}
+	return c.worn
+}
+
+// IsWorn reports whether Worn is closed, or would be.
+func (c *Conn) IsWorn() bool { return c.streams.Load() >= wornAfter }
+
+// wear is called once.
+func (c *Conn) wear() {
+	c.mu.Lock()
+	if c.worn != nil && !isClosed(c.worn) {
+		close(c.worn)
+	}
+	c.mu.Unlock()
+	c.tap.tell()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// Watch has notify called whenever Done, Leaving or Worn was closed since Watch
+// returned, maybe more often. It is called once, and notify must not block.
+func (c *Conn) Watch(notify func()) { c.tap.notify.Store(&notify) }
 
 // InFlight is how many requests have not ended.
 func (c *Conn) InFlight() int { return c.cc.InFlight() }
@@ -121,7 +160,7 @@ func (c *Conn) Send(req *http.Request) (*http.Response, error) {
 		}
 	}
 	if c.streams.Add(1) == wornAfter {
-		close(c.worn)
+		c.wear()
 	}
 	ctx, handed := watchHandover(req.Context())
 	res, err := c.cc.RoundTrip(req.WithContext(ctx))
@@ -132,13 +171,18 @@ func (c *Conn) Send(req *http.Request) (*http.Response, error) {
 		_ = res.Body.Close()
 		return nil, fault.New(fault.BadAgentResponse, fmt.Sprintf("The agent answered with status %d.", res.StatusCode))
 	}
+	size, cost := headerSize(res.Header)
+	if size > c.maxHeader {
+		_ = res.Body.Close()
+		return nil, fault.New(fault.BadAgentResponse, fmt.Sprintf("The agent answered with a header of more than %d bytes.", c.maxHeader))
+	}
 	if res.StatusCode == http.StatusNoContent || res.StatusCode == http.StatusNotModified {
 		// A 304 may tell the length of what it stands for (RFC 9110, section 8.6);
 		// the library misses a body of that length.
 		_ = res.Body.Close()
 		res.Body = http.NoBody
 	}
-	c.unread.count(req, res)
+	c.unread.count(req, res, cost)
 	return res, nil
 }
 

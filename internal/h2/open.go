@@ -17,8 +17,9 @@ type Options struct {
 	// whether it lives (0: 10 s), PingTimeout how long the answer may take
 	// (0: 15 s). A frozen one is noticed within their sum.
 	PingInterval, PingTimeout time.Duration
-	// MaxResponseHeader bounds a response's header in bytes (0: 1 MiB). A larger one
-	// ends the whole connection.
+	// MaxResponseHeader bounds a response's header in bytes, as RFC 9113, section
+	// 6.5.2, counts them (0: 256 KiB). Over it RoundTrip fails with bad_agent_response;
+	// one of more than twice that ends the whole connection.
 	MaxResponseHeader int64
 	// MaxBuffered bounds what the responses of one connection may hold unread, in
 	// bytes (0: no bound). Over it the response whose reader has been away the
@@ -51,6 +52,7 @@ func (o Options) WithDefaults() Options {
 type Opener struct {
 	transport   *http.Transport
 	maxBuffered int64
+	maxHeader   int64
 	by          func(*http.Request) string
 	budget      *Budget
 }
@@ -63,7 +65,7 @@ func NewOpener(o Options) *Opener {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	return &Opener{
-		maxBuffered: o.MaxBuffered, by: o.By, budget: o.Budget,
+		maxBuffered: o.MaxBuffered, maxHeader: o.MaxResponseHeader, by: o.By, budget: o.Budget,
 		transport: &http.Transport{
 			Protocols:          protocols,
 			DisableCompression: true, // bodies pass as they are
@@ -75,7 +77,9 @@ func NewOpener(o Options) *Opener {
 				}
 				return conn, nil
 			},
-			MaxResponseHeaderBytes: o.MaxResponseHeader,
+			// It can't say no to a header that it does not read to its end: that would
+			// end the connection.
+			MaxResponseHeaderBytes: 2 * o.MaxResponseHeader,
 			// The far side answers 100 itself when its local service has not done so
 			// within a second; this one only bounds a lost answer.
 			ExpectContinueTimeout: 10 * time.Second,
@@ -97,6 +101,7 @@ const settingsTimeout = 10 * time.Second
 // hundred streams at most. ctx bounds the opening only.
 func (o *Opener) Open(ctx context.Context, conn Carrier) (*Conn, error) {
 	tap := newFrameTap(conn)
+	ready := tap.ready
 	bodies := o.accounts()
 	tap.windows.meter = bodies.meter
 	cc, err := o.transport.NewClientConn(context.WithValue(ctx, dialKey{}, net.Conn(tap)), "http", wire.ControlAuthority+":80")
@@ -107,8 +112,8 @@ func (o *Opener) Open(ctx context.Context, conn Carrier) (*Conn, error) {
 	patience := time.NewTimer(settingsTimeout)
 	defer patience.Stop()
 	select {
-	case <-tap.ready:
-		return &Conn{cc: cc, tap: tap, unread: bodies, worn: make(chan struct{})}, nil
+	case <-ready:
+		return &Conn{cc: cc, tap: tap, unread: bodies, maxHeader: o.maxHeader}, nil
 	case <-conn.Done():
 		err = conn.Err()
 	case <-patience.C:

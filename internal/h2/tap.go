@@ -15,13 +15,15 @@ type frameTap struct {
 	windows windows
 
 	settings bool          // a SETTINGS frame has gone by; owned by Read
-	ready    chan struct{} // closed when the library has acted on it
+	ready    chan struct{} // closed when the library has acted on it, and nil from then on
 
 	heard      atomic.Int64 // when bytes last came, in ns since the epoch
 	closedHere atomic.Bool  // the HTTP/2 library closed a connection that was alive
 	once       sync.Once
 	goaway     chan struct{} // closed at the first GOAWAY, and when the connection ends
 	left       atomic.Bool   // a GOAWAY was seen
+
+	notify atomic.Pointer[func()] // see Conn.Watch
 }
 
 func newFrameTap(c Carrier) *frameTap {
@@ -35,10 +37,9 @@ func (t *frameTap) Read(p []byte) (int, error) {
 	if t.settings {
 		// Who reads on has done with what it read.
 		t.settings = false
-		select {
-		case <-t.ready:
-		default:
+		if t.ready != nil {
 			close(t.ready)
+			t.ready = nil
 		}
 	}
 	t.windows.meter.hold(t.Done())
@@ -51,7 +52,7 @@ func (t *frameTap) Read(p []byte) (int, error) {
 	}
 	if err != nil {
 		t.windows.meter.end()
-		t.once.Do(func() { close(t.goaway) })
+		t.noMore()
 	}
 	return n, err
 }
@@ -69,7 +70,7 @@ func (t *frameTap) Close() error {
 	}
 	err := t.Carrier.Close()
 	t.windows.meter.end()
-	t.once.Do(func() { close(t.goaway) })
+	t.noMore()
 	return err
 }
 
@@ -91,11 +92,25 @@ func (t *frameTap) scan(p []byte) error {
 			t.settings = true
 		case frameGoaway:
 			t.left.Store(true)
-			t.once.Do(func() { close(t.goaway) })
+			t.noMore()
 		}
 		t.windows.begun()
 	}
 	return nil
+}
+
+// noMore notes that the far side takes no new requests. It may come again, and
+// then says that the end has come, too.
+func (t *frameTap) noMore() {
+	t.once.Do(func() { close(t.goaway) })
+	t.tell()
+}
+
+// tell tells whoever watches that something has changed.
+func (t *frameTap) tell() {
+	if notify := t.notify.Load(); notify != nil {
+		(*notify)()
+	}
 }
 
 func (t *frameTap) sawGoaway() bool { return t.left.Load() }

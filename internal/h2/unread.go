@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"errors"
 	"io"
 	"math"
 	"net/http"
@@ -26,9 +27,11 @@ import (
 // nothing. A reader that comes back within patience is never ended, whatever the
 // sum; so the limit is on what stays unread, not on what moves.
 type unread struct {
-	limit int64
-	start time.Time
-	meter *meter // nil = no budget
+	limit  int64
+	window int64 // what a body can hold at most
+	why    error // what an ended one says
+	start  time.Time
+	meter  *meter // nil = no budget
 
 	leave  func() // called when a body is closed; nil = nobody asks
 	bodies int    // see accounts
@@ -48,7 +51,7 @@ func newUnread(limit int64) *unread {
 	if limit <= 0 {
 		limit = math.MaxInt64
 	}
-	return &unread{limit: limit, start: time.Now(), open: make(map[*countedBody]struct{})}
+	return &unread{limit: limit, window: wire.StreamWindow, why: fault.ErrUnread, start: time.Now(), open: make(map[*countedBody]struct{})}
 }
 
 // What countedBody.away holds beside a time.
@@ -62,15 +65,26 @@ const (
 type countedBody struct {
 	io.ReadCloser
 	unread *unread
-	left   int64        // of the length; negative = unknown. Owned by Read.
-	bound  int64        // part of the sum while away is a time. Written before away is.
-	away   atomic.Int64 // since when its reader is away, in ns since start; or see above
+	left   int64 // of the length; negative = unknown. Owned by Read.
+	header int64 // bytes that the answer's header takes; 0 = too few to count
+
+	trailer *http.Header // the answer's; nil = of a request. Owned by Read.
+	bound   int64        // part of the sum while away is a time. Written before away is.
+	away    atomic.Int64 // since when its reader is away, in ns since start; or see above
+
+	whole bool   // all of it is here: bound is part of the sum until it is closed
+	cut   func() // called when it is ended, and must not wait; may be nil
 }
 
-// count makes res.Body part of the sum. Its reader is away until the first Read.
-func (u *unread) count(res *http.Response) {
-	b := &countedBody{ReadCloser: res.Body, unread: u, left: res.ContentLength}
+// count makes res.Body part of the sum, and header bytes with it until it is closed.
+// Its reader is away until the first Read.
+func (u *unread) count(res *http.Response, header int64, cut func()) {
+	b := &countedBody{ReadCloser: res.Body, unread: u, left: res.ContentLength, header: header, trailer: &res.Trailer, cut: cut}
+	if res.Body == http.NoBody {
+		b.left = 0 // whatever length was told to a HEAD
+	}
 	res.Body = b
+	u.keep(header)
 	u.mu.Lock()
 	u.open[b] = struct{}{}
 	u.mu.Unlock()
@@ -83,12 +97,24 @@ func (u *unread) add(n int64) int64 {
 	return u.sum.Add(n)
 }
 
+// keep changes the sum by headers.
+func (u *unread) keep(n int64) {
+	if n != 0 {
+		u.sum.Add(n)
+		u.meter.keep(n)
+	}
+}
+
 func (u *unread) now() int64 { return max(1, int64(time.Since(u.start))) }
 
 // leave notes that the reader has left Read and may come back.
 func (b *countedBody) leave() {
 	u := b.unread
-	b.bound = wire.StreamWindow
+	if b.whole {
+		b.away.CompareAndSwap(inside, u.now())
+		return
+	}
+	b.bound = u.window
 	if b.left >= 0 {
 		b.bound = min(b.left, b.bound)
 	}
@@ -105,23 +131,31 @@ func (b *countedBody) leave() {
 func (b *countedBody) Read(p []byte) (int, error) {
 	switch since := b.away.Load(); {
 	case since > 0 && b.away.CompareAndSwap(since, inside):
-		b.unread.add(-b.bound)
+		if !b.whole {
+			b.unread.add(-b.bound)
+		}
 	case b.away.Load() == ended:
-		return 0, fault.ErrUnread
+		return 0, b.unread.why
 	}
 	n, err := b.ReadCloser.Read(p)
 	if b.left > 0 {
 		b.left -= int64(n)
 	}
-	if err == nil {
+	switch {
+	case err == nil:
 		b.leave()
+	case b.trailer != nil && len(*b.trailer) > 0 && errors.Is(err, io.EOF):
+		if size, _ := headerSize(*b.trailer); size > MaxTrailer {
+			clear(*b.trailer)
+			err = errTrailer
+		}
 	}
 	return n, err
 }
 
 func (b *countedBody) Close() error {
 	since := b.away.Swap(closed)
-	if since > 0 {
+	if since > 0 || since == inside && b.whole {
 		b.unread.add(-b.bound)
 	}
 	// A second Close would make net/http (Go 1.26) give back what was unread once more,
@@ -133,6 +167,7 @@ func (b *countedBody) Close() error {
 	if since == ended {
 		return nil // whoever ended it closes it
 	}
+	b.unread.keep(-b.header)
 	return b.ReadCloser.Close()
 }
 
@@ -143,7 +178,8 @@ func (b *countedBody) end(since int64) (bound int64, was bool) {
 		return 0, false
 	}
 	b.unread.add(-b.bound)
-	return b.bound, true
+	b.unread.keep(-b.header) // see cut
+	return b.bound + b.header, true
 }
 
 // letGo closes an ended body, which can wait for the connection.
@@ -151,6 +187,9 @@ func (u *unread) letGo(b *countedBody, bound int64) {
 	if u.meter != nil {
 		u.meter.budget.letGo(b, bound)
 		return
+	}
+	if b.cut != nil {
+		b.cut()
 	}
 	go func() { _ = b.ReadCloser.Close() }()
 }
@@ -168,7 +207,9 @@ func (u *unread) forget(b *countedBody) {
 func (u *unread) look() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.waiting.Store(false)
+	if u.waiting.Load() {
+		return // another one was faster, and one timer is enough
+	}
 	for u.sum.Load() > u.limit {
 		var oldest *countedBody
 		var since int64
@@ -182,7 +223,7 @@ func (u *unread) look() {
 		}
 		if left := patience - time.Duration(u.now()-since); left > 0 {
 			u.waiting.Store(true)
-			time.AfterFunc(left, u.look)
+			time.AfterFunc(left, u.again)
 			return
 		}
 		if bound, was := oldest.end(since); was {
@@ -190,4 +231,9 @@ func (u *unread) look() {
 			u.letGo(oldest, bound)
 		}
 	}
+}
+
+func (u *unread) again() {
+	u.waiting.Store(false)
+	u.look()
 }

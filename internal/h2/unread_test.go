@@ -47,7 +47,7 @@ func TestStalledReadersUnderALimit(t *testing.T) {
 		reads := make([]int, 2)
 		for i, every := range []time.Duration{0, 300 * time.Millisecond} { // one fast reader, and a slow source
 			res := &http.Response{Body: &endless{every: every}, ContentLength: -1}
-			u.count(res)
+			u.count(res, 0, nil)
 			running.Go(func() {
 				defer func() { _ = res.Body.Close() }()
 				for ctx.Err() == nil {
@@ -65,7 +65,7 @@ func TestStalledReadersUnderALimit(t *testing.T) {
 		for i := range stalled {
 			bodies[i] = &endless{}
 			responses[i] = &http.Response{Body: bodies[i], ContentLength: -1}
-			u.count(responses[i])
+			u.count(responses[i], 0, nil)
 			<-time.After(time.Millisecond)
 		}
 		if time.Since(began) >= patience {
@@ -107,6 +107,46 @@ func TestStalledReadersUnderALimit(t *testing.T) {
 	})
 }
 
+// Whoever comes while a look is due leaves it at that. Else each of them would set a
+// timer, and each of these would let more come.
+func TestOneTimerIsEnough(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		input func(b *Budget, u *unread) (look func())
+	}{
+		{"of one connection", func(_ *Budget, u *unread) func() { u.limit = 1; return u.look }},
+		{"of all", func(b *Budget, _ *unread) func() { return b.look }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := NewBudget(1000)
+				m := &meter{budget: b}
+				m.bodies = &accounts{opener: new(Opener), meter: m}
+				u := m.bodies.unread()
+				m.bodies.one = u
+				b.join(m)
+				m.change(2000, 0)
+				look := row.input(b, u)
+				body := new(endless)
+				res := &http.Response{Body: body, ContentLength: -1}
+				u.count(res, 0, nil)
+				defer func() { _ = res.Body.Close() }()
+				if n := testing.AllocsPerRun(100, look); n != 0 {
+					t.Errorf("a look that comes too early costs %v allocations: is it a timer?", n)
+				}
+				if body.closed.Load() {
+					t.Error("ended too early")
+				}
+				<-time.After(2 * patience)
+				synctest.Wait()
+				if !body.closed.Load() {
+					t.Error("not ended in time")
+				}
+			})
+		})
+	}
+}
+
 func TestBound(t *testing.T) {
 	t.Parallel()
 	const window = wire.StreamWindow
@@ -123,7 +163,7 @@ func TestBound(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			u := newUnread(1 << 40)
 			res := &http.Response{Body: &endless{}, ContentLength: row.input}
-			u.count(res)
+			u.count(res, 0, nil)
 			for i, want := range row.want {
 				if got := u.sum.Load(); got != want {
 					t.Errorf("after %d reads %d bytes count, want %d", i, got, want)

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+
+	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
 // errWindow ends a connection whose far side allows more to be sent on a stream
@@ -14,6 +16,7 @@ const (
 	maxWindow     = 1<<31 - 1 // RFC 9113, section 6.9.1
 	firstWindow   = 1<<16 - 1 // section 6.9.2
 	settingWindow = 4         // SETTINGS_INITIAL_WINDOW_SIZE
+	settingFrame  = 5         // SETTINGS_MAX_FRAME_SIZE
 	settingSize   = 6
 
 	// keptEnded is how many streams are remembered after their end, for the moment
@@ -109,6 +112,9 @@ func (w *windows) payload(p []byte) error {
 	}
 	for len(p) > 0 {
 		n := copy(w.value[w.have:size], p)
+		if w.in.kind() == frameSettings {
+			w.lower(p[:n])
+		}
 		p = p[n:]
 		if w.have += n; w.have < size {
 			return nil
@@ -121,6 +127,24 @@ func (w *windows) payload(p []byte) error {
 		}
 	}
 	return nil
+}
+
+// lower makes a larger SETTINGS_MAX_FRAME_SIZE wire.MaxReadFrame, in p, which is the
+// part of a setting that begins at have: net/http takes a buffer of that size, of up
+// to 512 KiB, for each request's body.
+func (w *windows) lower(p []byte) {
+	const high = wire.MaxReadFrame >> 16 // what lies below is 0
+	if w.have+len(p) < 3 || binary.BigEndian.Uint16(w.value[:]) != settingFrame {
+		return
+	}
+	for i := range p {
+		switch at := w.have + i; {
+		case at == 3:
+			p[i] = min(w.value[3], high)
+		case at > 3 && w.value[3] >= high:
+			p[i] = 0
+		}
+	}
 }
 
 func (w *windows) set(setting uint16, value uint32) {

@@ -27,10 +27,8 @@ func (h *Hub) Goodbye(ctx context.Context, spread time.Duration) {
 	for _, s := range h.all() {
 		asked.Go(func() {
 			var leaving <-chan struct{}
-			select {
-			case <-s.linked:
-				leaving = s.link.Leaving()
-			default: // may become a link meanwhile
+			if l := s.standing(); l != nil { // else it may get one meanwhile
+				leaving = l.Leaving()
 			}
 			t := time.NewTimer(rand.N(spread + 1))
 			defer t.Stop()
@@ -41,15 +39,21 @@ func (h *Hub) Goodbye(ctx context.Context, spread time.Duration) {
 			case <-ctx.Done():
 				return
 			}
-			select {
-			case <-s.linked:
-			default:
-				return // never became a link
+			if s.unwelcome() {
+				s.sayGoodbye(ctx)
 			}
-			s.sayGoodbye(ctx)
 		})
 	}
 	asked.Wait()
+}
+
+// unwelcome reports whether the session has a link, whose agent can be asked to
+// move. If not, Begin asks: whoever was let in a moment ago would stay to the end.
+func (s *Session) unwelcome() (linked bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.move = s.link == nil
+	return !s.move
 }
 
 // sayGoodbye asks the agent of a session to move.
@@ -81,10 +85,8 @@ func (h *Hub) Empty(ctx context.Context) bool {
 // CloseAll ends every link at once.
 func (h *Hub) CloseAll(reason link.Reason) {
 	for _, s := range h.all() {
-		select {
-		case <-s.linked:
+		if s.standing() != nil {
 			s.Close(reason)
-		default:
 		}
 	}
 }

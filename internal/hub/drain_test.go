@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
@@ -76,22 +75,6 @@ func TestSessionClose(t *testing.T) {
 	})
 }
 
-func TestServeEndsWithItsContext(t *testing.T) {
-	run(t, nil, func(t *testing.T, p *pod) {
-		l := newLink("a")
-		s := p.mustOpen("")
-		ctx, cancel := context.WithCancel(t.Context())
-		var reason link.Reason
-		p.serving.Go(func() { reason = s.Serve(ctx, l) })
-		synctest.Wait()
-		cancel()
-		p.serving.Wait()
-		if reason != link.ReasonDraining || p.owner() != "" {
-			t.Errorf("Serve = %q, owner %q", reason, p.owner())
-		}
-	})
-}
-
 func TestRefuse(t *testing.T) {
 	run(t, nil, func(t *testing.T, p *pod) {
 		p.link("one", newLink("a"))
@@ -135,7 +118,7 @@ func TestGoodbye(t *testing.T) {
 			}
 			p.serve(s, l)
 		}
-		opening := p.mustOpen("") // is no link yet, and can't be asked
+		opening := p.mustOpen("") // is no link yet, and can't be asked now
 		p.Goodbye(t.Context(), spread)
 		if took := time.Since(began); took > spread+3*time.Second {
 			t.Errorf("took %v", took)
@@ -155,6 +138,23 @@ func TestGoodbye(t *testing.T) {
 			t.Errorf("%d asked, %d in the first half and %d in the second", len(asked), early, late)
 		}
 		opening.Abandon()
+	})
+}
+
+// An agent that was let in before its pod's goodbye, and linked after it, is asked
+// to move as well.
+func TestGoodbyeToALinkThatIsBeingOpened(t *testing.T) {
+	run(t, nil, func(t *testing.T, p *pod) {
+		s := p.mustOpen("")
+		p.Refuse()
+		p.Goodbye(t.Context(), time.Second)
+		l, asked := newLink("a"), 0
+		l.goodbye = func(context.Context) error { asked++; l.goaway(); return nil }
+		p.serve(s, l)
+		p.wantEnded(l, link.ReasonLeft)
+		if asked != 1 {
+			t.Errorf("asked %d times, want once", asked)
+		}
 	})
 }
 

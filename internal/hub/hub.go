@@ -50,7 +50,10 @@ type Link interface {
 	http.RoundTripper
 	Done() <-chan struct{}
 	Leaving() <-chan struct{}
-	Worn() <-chan struct{} // nil for a link that lasts for ever
+	Worn() bool // false for a link that lasts for ever
+	// Watch has notify called whenever Done or Leaving was closed or Worn has become
+	// true since Watch returned. It is called once; notify does not block.
+	Watch(notify func())
 	Reason() link.Reason
 	Close(link.Reason)
 	Probe(context.Context) error
@@ -112,7 +115,7 @@ type entry struct {
 	current *Session      // gets new requests; nil while no link does
 	opening int           // sessions that are no link yet
 	lostAt  time.Time     // the last link, if it may come back
-	changed chan struct{} // closed and renewed when any of it changes
+	changed chan struct{} // closed when any of it changes; nil while nobody waits for that
 }
 
 // New makes a Hub.
@@ -176,10 +179,13 @@ func (h *Hub) Look(id tunnel.ID) (current http.RoundTripper, expected bool, chan
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e := h.entries[id]
-	switch {
-	case e == nil:
+	if e == nil {
 		return nil, false, nil
-	case e.current != nil:
+	}
+	if e.changed == nil {
+		e.changed = make(chan struct{})
+	}
+	if e.current != nil {
 		return e.current, true, e.changed
 	}
 	return nil, true, e.changed
@@ -201,7 +207,7 @@ func (h *Hub) expect(id tunnel.ID) {
 	defer h.mu.Unlock()
 	e := h.entries[id]
 	if e == nil {
-		e = &entry{changed: make(chan struct{})}
+		e = &entry{}
 		h.entries[id] = e
 	}
 	e.opening++
@@ -238,10 +244,11 @@ func (h *Hub) activate(s *Session) (replaced *Session) {
 	id := s.claim.Tunnel
 	e := h.entries[id]
 	e.opening--
-	s.displaced = nil // it keeps nobody's memory alive
-	replaced = s
-	if !s.outrun {
+	if s.outrun {
+		s.late, replaced = true, s // the newer one may have to know whom s displaced
+	} else {
 		replaced, e.current = e.current, s
+		s.displaced = nil // it keeps nobody's memory alive
 	}
 	h.settle(id, e)
 	return replaced
@@ -277,8 +284,10 @@ func (h *Hub) settle(id tunnel.ID, e *entry) {
 	if e.current == nil && !expected && h.entries[id] == e {
 		delete(h.entries, id)
 	}
-	close(e.changed)
-	e.changed = make(chan struct{})
+	if e.changed != nil {
+		close(e.changed)
+		e.changed = nil
+	}
 }
 
 // Room reports, as a *fault.Error, why the tunnel can't be opened here now. It is
@@ -332,9 +341,7 @@ func (h *Hub) Moved(c tunnel.Claim, same bool) {
 	if s == nil {
 		return
 	}
-	select {
-	case <-s.linked:
-	default:
+	if s.standing() == nil {
 		return // it leaves as soon as it is linked
 	}
 	h.offline(s, false) // whoever asks next finds the new owner

@@ -3,9 +3,12 @@ package hub_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -119,5 +122,64 @@ func TestLeavingWithoutStreams(t *testing.T) {
 		p.link("one", l)
 		l.goaway()
 		p.wantEnded(l, link.ReasonLeft)
+	})
+}
+
+// lingering is a link that takes its time to end.
+type lingering struct{ *scripted }
+
+func (lingering) Close(link.Reason) {}
+
+// An agent that moves over tries twice at once. The first try comes too late, of
+// the second there comes nothing: the link that it had serves on, with the claim.
+func TestAbandonedMoveAfterOneThatCameTooLate(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		lasts bool
+	}{
+		{"the late link has ended", false},
+		{"the late link is about to end", true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			run(t, nil, func(t *testing.T, p *pod) {
+				old, late := newLink("old"), newLink("late")
+				was := p.link("one", old)
+				first, second := p.mustOpen("one"), p.mustOpen("one")
+				p.serving.Add(1)
+				l := hub.Link(late)
+				if row.lasts {
+					l = lingering{late}
+				}
+				first.Begin(l, func(link.Reason) { p.serving.Done() })
+				synctest.Wait()
+				second.Abandon()
+				late.Close(link.ReasonReplaced)
+				p.want("old")
+				if p.owner() != was.Claim().Session {
+					t.Errorf("the claim is %q's, want the old session's", p.owner())
+				}
+				if _, err := p.open("two"); code(err) != fault.AlreadyConnected {
+					t.Errorf("another agent got %v, want already_connected", err)
+				}
+			})
+		})
+	}
+}
+
+// An agent whose tries overlap, and lead to nothing, may go on for years.
+func TestAbandonedMovesLeaveNothing(t *testing.T) {
+	run(t, nil, func(t *testing.T, p *pod) {
+		s := p.mustOpen("agent")
+		first := weak.Make(s)
+		for range 4 {
+			next := p.mustOpen("agent")
+			s.Abandon()
+			s = next
+		}
+		runtime.GC()
+		if first.Value() != nil {
+			t.Error("a session that ended three moves ago is still held")
+		}
+		s.Abandon()
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,8 @@ type scripted struct {
 	done    chan struct{}
 	leave   sync.Once
 	leaving chan struct{}
-	worn    chan struct{} // nil: never
+	worn    atomic.Bool
+	notify  atomic.Pointer[func()]
 }
 
 func newLink(name string) *scripted {
@@ -45,14 +47,22 @@ func newLink(name string) *scripted {
 
 func (l *scripted) Done() <-chan struct{}    { return l.done }
 func (l *scripted) Leaving() <-chan struct{} { return l.leaving }
-func (l *scripted) Worn() <-chan struct{}    { return l.worn }
+func (l *scripted) Worn() bool               { return l.worn.Load() }
 func (l *scripted) Reason() link.Reason      { return l.reason }
+func (l *scripted) Watch(notify func())      { l.notify.Store(&notify) }
 
 func (l *scripted) Close(r link.Reason) {
-	l.once.Do(func() { l.reason = r; l.goaway(); close(l.done) })
+	l.once.Do(func() { l.reason = r; l.goaway(); close(l.done); l.tell() })
 }
 
-func (l *scripted) goaway() { l.leave.Do(func() { close(l.leaving) }) }
+func (l *scripted) goaway() { l.leave.Do(func() { close(l.leaving); l.tell() }) }
+func (l *scripted) wear()   { l.worn.Store(true); l.tell() }
+
+func (l *scripted) tell() {
+	if notify := l.notify.Load(); notify != nil {
+		(*notify)()
+	}
+}
 
 func (l *scripted) Probe(ctx context.Context) error {
 	if l.probe == nil {
@@ -200,7 +210,8 @@ func (p *pod) mustOpen(instance string) *hub.Session {
 
 // serve links l until it ends.
 func (p *pod) serve(s *hub.Session, l *scripted) {
-	p.serving.Go(func() { s.Serve(context.Background(), l) })
+	p.serving.Add(1)
+	s.Begin(l, func(link.Reason) { p.serving.Done() })
 	synctest.Wait()
 }
 

@@ -16,98 +16,49 @@ import (
 )
 
 // Session is one agent's hold on a tunnel, from its claim to the end of its
-// link. Open makes it; exactly one of Serve and Abandon must follow.
+// link. Open makes it; exactly one of Begin and Abandon must follow.
 type Session struct {
-	hub   *Hub
-	grant tunnel.Grant
-	claim tunnel.Claim
-	gate  Gate
-	tally Tally
+	hub       *Hub
+	claim     tunnel.Claim
+	gate      Gate
+	tally     Tally
+	ephemeral bool
 
-	predecessor tunnel.Claim // the claim that this one took, on whichever pod; may be zero
+	predecessor *tunnel.Claim // the claim that this one took, on whichever pod; nil once linked
 
 	displaced *Session // the predecessor's, if that is here, until this one is linked. Guarded by Hub.mu.
 	outrun    bool     // a newer session has the claim. Guarded by Hub.mu.
+	late      bool     // it was outrun before it was linked. Guarded by Hub.mu.
 
-	link     Link          // set by Serve before the session is found by anybody
-	linked   chan struct{} // closed when link is set
-	replaced chan struct{} // closed when a newer session took over
-	retire   sync.Once
-	idle     chan struct{} // closed when nothing is in flight and nothing new is taken
+	left, worn, closing bool // seen, or done; owned by turn
 
-	mu       sync.Mutex
-	inFlight int
-	requests uint64
-	slug     tunnel.Slug
-	retired  bool
-
-	renewed  chan time.Time // the latest end of the tunnel that Serve has not seen
-	over     atomic.Bool    // its tunnel has ended for good
+	over     atomic.Bool // its tunnel has ended for good
 	released atomic.Bool
+
+	mu        sync.Mutex
+	link      Link              // set by Begin, before the session is found by anybody
+	ended     func(link.Reason) // with it
+	linked    chan struct{}     // closed when link is set; nil while nobody waits for it
+	inFlight  int
+	requests  uint64
+	slug      tunnel.Slug
+	expires   time.Time
+	expiry    *time.Timer // of expires
+	patience  *time.Timer // with the streams of a link that was replaced
+	due       bool        // something has changed
+	turning   bool        // turn runs, or must not any more
+	expired   bool        // expiry has fired
+	replaced  bool        // a newer session took over
+	impatient bool        // patience has fired
+	retired   bool        // takes no new requests
+	move      bool        // its agent is to be asked to move as soon as it is linked
+
+	telling sync.WaitGroup // another pod of the claim, or the agent to move
 }
 
 // releaseTimeout bounds a release. A claim that could not be released lapses
 // with its pod or its time.
 const releaseTimeout = 5 * time.Second
-
-// Serve hands the tunnel to l and blocks until l has ended, for whatever
-// reason: the agent's, the tunnel's expiry, a newer session, or ctx. The claim
-// is free when it returns.
-func (s *Session) Serve(ctx context.Context, l Link) link.Reason {
-	s.link = l
-	close(s.linked)
-	if old := s.hub.activate(s); old != nil {
-		old.retireNow()
-	}
-	var announced sync.WaitGroup
-	defer announced.Wait()
-	if old := s.predecessor; old.Session != "" && old.Pod != s.claim.Pod && s.hub.opts.Peers != nil {
-		announced.Go(func() { s.announceTo(s.hub.opts.Peers, old) })
-	}
-	defer s.hub.remove(s)
-	expiry := time.NewTimer(time.Until(s.grant.ExpiresAt))
-	defer expiry.Stop()
-	leaving, worn, replaced, idle, stop := l.Leaving(), l.Worn(), s.replaced, s.idle, ctx.Done()
-	farewell := link.ReasonReplaced
-	var patience <-chan time.Time
-	for {
-		select {
-		case <-l.Done():
-			reason := l.Reason()
-			s.leaveWith(graceful(reason))
-			return reason
-		case <-leaving:
-			leaving = nil
-			// The agent finishes its streams here and may be back elsewhere at
-			// once, so its claim must not stand in the way.
-			s.leaveWith(true)
-			// Without us its HTTP/2 library would wait a second for more streams.
-			farewell = link.ReasonLeft
-			s.noMore()
-		case <-worn:
-			worn = nil
-			s.sayGoodbye(ctx)
-		case <-replaced:
-			replaced = nil
-			t := time.NewTimer(s.hub.opts.DrainTimeout)
-			defer t.Stop()
-			patience = t.C
-		case <-idle:
-			idle = nil
-			l.Close(farewell)
-		case <-patience:
-			patience = nil
-			l.Close(farewell)
-		case end := <-s.renewed:
-			expiry.Reset(time.Until(end))
-		case <-expiry.C:
-			s.Close(link.ReasonExpired)
-		case <-stop:
-			stop = nil
-			l.Close(link.ReasonDraining)
-		}
-	}
-}
 
 // graceful reports whether the agent may be expected back.
 func graceful(r link.Reason) bool {
@@ -121,7 +72,7 @@ func (s *Session) Abandon() {
 	defer s.hub.abandoned(s.claim.Tunnel)
 	if !s.hub.giveBack(s) {
 		var grace time.Duration
-		if old := s.predecessor; old.Pod != s.claim.Pod && sameAgent(old, s.claim) && !s.grant.Ephemeral {
+		if old := s.predecessor; old != nil && old.Pod != s.claim.Pod && sameAgent(*old, s.claim) && !s.ephemeral {
 			// That pod still has its link, and claims the tunnel again when it
 			// sees that it is free.
 			grace = s.hub.opts.Grace
@@ -131,32 +82,29 @@ func (s *Session) Abandon() {
 }
 
 // Close ends the session's link for reason. New requests are refused from then
-// on, without grace if the tunnel has ended for good. It waits until Serve has
+// on, without grace if the tunnel has ended for good. It waits until Begin has
 // been called.
 func (s *Session) Close(reason link.Reason) {
-	<-s.linked
+	l := s.awaitLink()
 	if !graceful(reason) {
 		s.over.Store(true) // a link that is being closed may look like one that leaves
 	}
-	s.hub.offline(s, graceful(reason) && !s.grant.Ephemeral)
-	s.link.Close(reason)
+	s.hub.offline(s, graceful(reason) && !s.ephemeral)
+	l.Close(reason)
 }
 
 // Update puts another grant of the same tunnel in force: its limits, and its end,
 // earlier or later. Of several the last one counts. It does not block.
 func (s *Session) Update(grant tunnel.Grant) {
 	s.gate.Update(grant)
-	s.named(grant.Slug)
-	for {
-		select {
-		case s.renewed <- grant.ExpiresAt:
-			return
-		default:
-		}
-		select {
-		case <-s.renewed: // an older one that Serve has not seen
-		default:
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if grant.Slug != "" {
+		s.slug = grant.Slug
+	}
+	s.expires, s.expired = grant.ExpiresAt, false
+	if s.expiry != nil { // the link stands
+		s.expiry.Reset(time.Until(s.expires))
 	}
 }
 
@@ -166,20 +114,18 @@ func (s *Session) Claim() tunnel.Claim { return s.claim }
 // retireNow is called when a newer session took over: the link ends with its
 // last stream, or when patience does.
 func (s *Session) retireNow() {
-	s.retire.Do(func() { close(s.replaced) })
-	s.noMore()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replaced, s.retired = true, true
+	s.poked()
 }
 
 // noMore takes no new requests; the link ends with its last stream.
 func (s *Session) noMore() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.retired {
-		s.retired = true
-		if s.inFlight == 0 {
-			close(s.idle)
-		}
-	}
+	s.retired = true
+	s.poked()
 }
 
 func (s *Session) enter() bool {
@@ -199,13 +145,13 @@ func (s *Session) leave() {
 	defer s.mu.Unlock()
 	s.inFlight--
 	if s.retired && s.inFlight == 0 {
-		close(s.idle)
+		s.poked()
 	}
 }
 
 // leaveWith gives the tunnel up. With grace it is expected back, on whichever pod.
 func (s *Session) leaveWith(grace bool) {
-	expected := grace && !s.grant.Ephemeral && !s.over.Load()
+	expected := grace && !s.ephemeral && !s.over.Load()
 	s.hub.offline(s, expected)
 	if expected {
 		s.release(s.hub.opts.Grace)
@@ -249,7 +195,7 @@ func (s *Session) exchange(req *http.Request) (*http.Response, error) {
 		if errors.Is(err, fault.ErrNotDelivered) && ended(s.link) {
 			// The link ended before its end was noticed here: whoever asks next
 			// must not find it again. One that lives has refused this request alone.
-			s.hub.offline(s, !s.grant.Ephemeral)
+			s.hub.offline(s, !s.ephemeral)
 		}
 		return nil, err
 	}
@@ -273,16 +219,7 @@ func (s *Session) exchange(req *http.Request) (*http.Response, error) {
 }
 
 // ended reports whether l takes no new requests.
-func ended(l Link) bool {
-	select {
-	case <-l.Done():
-		return true
-	case <-l.Leaving():
-		return true
-	default:
-		return false
-	}
-}
+func ended(l Link) bool { return isClosed(l.Done()) || isClosed(l.Leaving()) }
 
 // counted is a response body that tells its session when it is done.
 type counted struct {

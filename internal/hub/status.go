@@ -15,12 +15,3 @@ func (s *Session) Load() Load {
 	defer s.mu.Unlock()
 	return Load{Slug: s.slug, InFlight: s.inFlight, Requests: s.requests}
 }
-
-// named notes what the tunnel is called now.
-func (s *Session) named(slug tunnel.Slug) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if slug != "" {
-		s.slug = slug
-	}
-}

@@ -22,10 +22,8 @@ const ProbeTimeout = 2 * time.Second
 // requests until the new one is there.
 func (h *Hub) Open(ctx context.Context, grant tunnel.Grant, instance string) (*Session, error) {
 	s := &Session{
-		hub: h, grant: grant, gate: h.opts.Gate(grant), slug: grant.Slug,
-		claim:  tunnel.Claim{Tunnel: grant.Tunnel, Pod: h.opts.Pod, Session: tunnel.NewSession(), Instance: instance},
-		linked: make(chan struct{}), replaced: make(chan struct{}), idle: make(chan struct{}),
-		renewed: make(chan time.Time, 1),
+		hub: h, gate: h.opts.Gate(grant), ephemeral: grant.Ephemeral, slug: grant.Slug, expires: grant.ExpiresAt,
+		claim: tunnel.Claim{Tunnel: grant.Tunnel, Pod: h.opts.Pod, Session: tunnel.NewSession(), Instance: instance},
 	}
 	if err := h.add(s); err != nil {
 		return nil, err
@@ -44,7 +42,9 @@ func (h *Hub) Open(ctx context.Context, grant tunnel.Grant, instance string) (*S
 func (h *Hub) claim(ctx context.Context, s *Session) error {
 	holder, err := h.opts.Registry.Claim(ctx, s.claim, "")
 	if err == nil {
-		s.predecessor = holder
+		if holder.Session != "" {
+			s.predecessor = &holder
+		}
 		h.displace(s, holder.Session)
 		return nil
 	}
@@ -66,7 +66,7 @@ func (h *Hub) claim(ctx context.Context, s *Session) error {
 		}
 		return unreachable(err)
 	}
-	s.predecessor = holder
+	s.predecessor = &holder
 	if silent := h.session(holder.Session); silent != nil {
 		silent.Close(link.ReasonSilent)
 	}
@@ -78,8 +78,15 @@ func (h *Hub) claim(ctx context.Context, s *Session) error {
 func (h *Hub) displace(s *Session, session string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if old := h.sessions[session]; old != nil {
-		old.outrun, s.displaced = true, old
+	old := h.sessions[session]
+	if old == nil {
+		return
+	}
+	old.outrun, s.displaced = true, old
+	// Those that have ended are left out, else an agent that comes anew again and
+	// again would make the list longer each time.
+	for before := old.displaced; before != nil && h.sessions[before.claim.Session] != before; before = old.displaced {
+		old.displaced = before.displaced
 	}
 }
 
@@ -120,7 +127,7 @@ func (h *Hub) reinstate(s *Session) *Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for old := s.displaced; old != nil; old = old.displaced {
-		if h.sessions[old.claim.Session] == old {
+		if h.sessions[old.claim.Session] == old && !old.late {
 			old.outrun = false
 			return old
 		}
@@ -151,14 +158,13 @@ func (h *Hub) Alive(ctx context.Context, holder tunnel.Claim) bool {
 	if s == nil {
 		return false // it ended a moment ago and its claim is on the way out
 	}
-	select {
-	case <-s.linked:
-	default:
+	l := s.standing()
+	if l == nil {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, ProbeTimeout)
 	defer cancel()
-	return s.link.Probe(ctx) == nil
+	return l.Probe(ctx) == nil
 }
 
 // announceTo tells the pod that the session's claim was taken from, so that its

@@ -371,11 +371,10 @@ func TestNewcomerLeavesDuringTheProbe(t *testing.T) {
 func TestWornLink(t *testing.T) {
 	run(t, nil, func(t *testing.T, p *pod) {
 		l := newLink("a")
-		l.worn = make(chan struct{})
 		asked := 0
 		l.goodbye = func(context.Context) error { asked++; return nil }
 		p.link("one", l)
-		close(l.worn)
+		l.wear()
 		synctest.Wait()
 		if asked != 1 {
 			t.Errorf("asked to move %d times, want once", asked)

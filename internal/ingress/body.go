@@ -38,6 +38,7 @@ type body struct {
 	done    atomic.Bool        // read to its end
 	nothing bool               // follows the answer's header
 	kept    bool               // the caller may use the connection again
+	end     atomic.Pointer[context.CancelCauseFunc]
 
 	mu      sync.Mutex
 	idle    sync.Cond // signalled when a Read has returned
@@ -106,9 +107,25 @@ func (b *body) Read(p []byte) (int, error) {
 		dropForbiddenTrailers(b.request.Trailer)
 		b.done.Store(true)
 	default:
-		err = fault.Wrap(fault.BadRequest, "The request's body could not be read to its end.", err)
+		if _, coded := errors.AsType[*fault.Error](err); !coded {
+			err = fault.Wrap(fault.BadRequest, "The request's body could not be read to its end.", err)
+		}
 	}
 	return n, err
+}
+
+// notTaken is called when the body was ended, since its memory was needed.
+func (b *body) notTaken(why error) {
+	if end := b.end.Load(); end != nil {
+		(*end)(why)
+	} // else whoever reads the body hears of it
+}
+
+// whenNotTaken says what ends the exchange then.
+func (b *body) whenNotTaken(end context.CancelCauseFunc) {
+	if b != nil {
+		b.end.Store(&end)
+	}
 }
 
 // Close makes a Read that is under way return, and waits for nothing.
@@ -248,6 +265,25 @@ func (b *body) drain(control *http.ResponseController) (ended bool) {
 	return false
 }
 
+// uploadContext is the caller's context for the exchange with the agent. The
+// server cancels its own too when we stop reading an upload, and then the answer
+// must go on.
+func uploadContext(caller context.Context, upload *body) (context.Context, context.CancelCauseFunc) {
+	if upload == nil {
+		return context.WithCancelCause(caller)
+	}
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
+	stop := context.AfterFunc(caller, func() {
+		if !upload.interrupted() {
+			cancel(context.Cause(caller))
+		}
+	})
+	return ctx, func(cause error) {
+		stop()
+		cancel(cause)
+	}
+}
+
 // answerBody is the agent's answer on its way to the caller.
 type answerBody struct {
 	*gather.Body
@@ -303,7 +339,12 @@ func isSilentStream(res *http.Response) bool {
 		return false
 	}
 	for _, name := range []string{"Content-Encoding", "Content-Digest", "Repr-Digest", "Digest", "Content-Md5"} {
-		if v := res.Header.Get(name); v != "" && v != "identity" {
+		for _, v := range res.Header[name] {
+			if v != "" && v != "identity" {
+				return false
+			}
+		}
+		if _, comes := res.Trailer[name]; comes { // a digest of what is made as it goes stands there
 			return false
 		}
 	}

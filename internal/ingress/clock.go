@@ -98,11 +98,16 @@ func (c *clock) gotAnswer() {
 	c.answered.Store(now)
 	c.active.Store(now)
 	c.written.Store(now)
+	c.again(c.running())
+}
+
+// running is when to look first at an exchange whose answer has just begun.
+func (c *clock) running() time.Duration {
 	next := min(orNever(c.limits.Idle), orNever(c.limits.UpgradeIdle), c.stallTick(), orNever(c.limits.KeepAlive))
 	if c.limits.Total > 0 {
-		next = min(next, max(1, c.limits.Total-time.Duration(now)))
+		next = min(next, max(1, c.limits.Total-time.Duration(c.now())))
 	}
-	c.again(next)
+	return next
 }
 
 // halfClosed notes that the caller of an upgraded stream sends no more. Mostly it
@@ -149,16 +154,16 @@ func (c *clock) look() {
 		next = min(next, left)
 		return false
 	}
-	active, limits, left := c.active.Load(), c.limits, c.left.Load()
+	active, limits, left, answered := c.active.Load(), c.limits, c.left.Load(), c.answered.Load()
 	switch {
 	case due(0, limits.Total):
-		if c.answered.Load() == 0 {
+		if answered == 0 {
 			c.end(fault.Wrap(fault.FirstByteTimeout, "The exchange took "+limits.Total.String()+", which is all it may, without an answer.", errTotal))
 		} else {
 			c.end(errTotal)
 		}
 		return
-	case c.answered.Load() == 0:
+	case answered == 0:
 		if uploaded := c.uploaded.Load(); uploaded != 0 {
 			if due(uploaded, limits.FirstByte) {
 				c.end(fault.New(fault.FirstByteTimeout, "The agent did not begin to answer within "+limits.FirstByte.String()+" after it had the request."))
@@ -191,7 +196,7 @@ func (c *clock) look() {
 			next = min(next, limits.KeepAlive)
 		}
 	}
-	if limits.CallerStall > 0 && (c.answered.Load() != 0 || c.blocked.Load() != 0) {
+	if limits.CallerStall > 0 && (answered != 0 || c.blocked.Load() != 0) {
 		if c.stalled(now) {
 			c.end(errStall)
 			return
@@ -199,8 +204,12 @@ func (c *clock) look() {
 		next = min(next, c.stallTick())
 	}
 	c.again(next)
-	if left == 0 && c.left.Load() != 0 {
-		c.again(lingerHalfClosed) // its own may have come before that
+	// What has happened meanwhile may have set the timer before that.
+	switch {
+	case answered == 0 && c.answered.Load() != 0:
+		c.again(c.running())
+	case left == 0 && c.left.Load() != 0:
+		c.again(lingerHalfClosed)
 	}
 }
 
@@ -237,6 +246,9 @@ func (c *clock) stalled(now time.Duration) bool {
 	}
 	return now-c.taken >= c.limits.CallerStall
 }
+
+// Cut is that of a fault.Cutter.
+func (c *clock) Cut(cause error) { c.end(cause) }
 
 func (c *clock) end(cause error) {
 	if !c.ended.Swap(true) {
@@ -282,8 +294,9 @@ func (w *response) unblock() {
 	}
 }
 
-// hurry bounds how long a short answer waits for a caller on HTTP/2 that gives it
-// no room (RFC 9113, section 6.9): nobody else watches it.
+// hurry bounds how long a short answer, or what the server still holds of one when
+// the handler is done, waits for a caller on HTTP/2 that gives it no room (RFC 9113,
+// section 6.9): nobody else watches it.
 func (h *Handler) hurry(w http.ResponseWriter, r *http.Request) {
 	if stall := h.opts.Timeouts.CallerStall; stall > 0 && r.ProtoMajor == 2 {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stall))

@@ -2,14 +2,23 @@ package ingress
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
@@ -212,15 +221,25 @@ func TestKeepAliveClock(t *testing.T) {
 	}
 }
 
-// An answer that the edge makes itself waits no longer for a caller of HTTP/2 that
-// gives it no room (RFC 9113, section 6.9) than one of an agent.
-func TestNoRoomForAnError(t *testing.T) {
+// A short answer, whoever makes it, waits no longer for a caller of HTTP/2 that gives
+// it no room (RFC 9113, section 6.9) than a long one.
+func TestNoRoomForAShortAnswer(t *testing.T) {
 	t.Parallel()
-	for _, path := range []string{"/local_tunnel/unknown/", "/local_tunnel/s/", "/nothing"} {
-		t.Run(path, func(t *testing.T) {
+	for _, row := range []struct {
+		name, path string
+		refusal    error
+		answer     agent
+	}{
+		{name: "unknown tunnel", path: "/local_tunnel/unknown/"},
+		{name: "nothing there", path: "/nothing"},
+		{name: "refused before it went on", path: "/local_tunnel/s/", refusal: fault.New(fault.RateLimited, "")},
+		{name: "failed on its way", path: "/local_tunnel/s/", answer: func(*http.Request) (*http.Response, error) { return nil, fault.New(fault.LinkLost, "") }},
+		{name: "the agent's", path: "/local_tunnel/s/", answer: func(*http.Request) (*http.Response, error) { return answerOf(http.Header{}, "short"), nil }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			h := serving(nil, "")
-			h.opts.Router = guarded{h.opts.Router.(agent), fault.New(fault.RateLimited, "")}
+			h := serving(row.answer, "")
+			h.opts.Router = guarded{row.answer, row.refusal}
 			h.opts.Timeouts.CallerStall = 50 * time.Millisecond
 			url, _ := http2Pair(t, h)
 			conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
@@ -234,7 +253,7 @@ func TestNoRoomForAnError(t *testing.T) {
 			_ = f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize})
 			var block bytes.Buffer
 			fields := hpack.NewEncoder(&block)
-			for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", path}} {
+			for _, field := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", row.path}} {
 				_ = fields.WriteField(hpack.HeaderField{Name: field[0], Value: field[1]})
 			}
 			if err := f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true}); err != nil {
@@ -250,5 +269,116 @@ func TestNoRoomForAnError(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An answer that comes while the clock looks sets the timer, and the look does not
+// set it later again.
+func TestAnswerDuringALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		caller, other := net.Pipe() // never used, only asked about
+		defer caller.Close()
+		defer other.Close()
+		c := newClock(Timeouts{FirstByte: time.Hour, CallerStall: time.Minute, KeepAlive: time.Second}, caller, nil, func(err error) { t.Errorf("cut: %v", err) })
+		defer c.stop()
+		var answered time.Time
+		var silent []time.Duration // at each comment, since the answer
+		comment := func() { silent = append(silent, time.Since(answered)) }
+		c.unsent = func(net.Conn) (int, bool) { // asked within a look
+			if answered.IsZero() {
+				answered = time.Now()
+				c.gotAnswer()
+				c.keepAlive.Store(&comment)
+				c.wrote()
+			}
+			return 0, false
+		}
+		<-time.After(time.Hour - time.Second)
+		c.writing() // an interim answer
+		<-time.After(time.Second + 2*time.Second + time.Second/2)
+		synctest.Wait()
+		if diff := cmp.Diff([]time.Duration{time.Second, 2 * time.Second}, silent); diff != "" {
+			t.Errorf("comments, -want +got:\n%s", diff)
+		}
+	})
+}
+
+// stuck is a caller that takes the header of an answer and nothing else, until its
+// time is up.
+type stuck struct {
+	*httptest.ResponseRecorder
+	late  chan struct{} // closed then
+	asked chan struct{} // gets one when there is something to take
+}
+
+func (s *stuck) WriteHeader(status int) {
+	if status < 200 {
+		<-s.late
+		return
+	}
+	s.ResponseRecorder.WriteHeader(status)
+}
+
+func (s *stuck) Write([]byte) (int, error) {
+	s.asked <- struct{}{}
+	<-s.late
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (s *stuck) SetWriteDeadline(time.Time) error { close(s.late); return nil }
+
+// patient is a handler with the usual clocks.
+func patient(a agent) *Handler {
+	return New(Options{
+		Resolver: knows{"s": "t"}, Router: a, Own: http.NotFoundHandler(), Logger: slog.New(slog.DiscardHandler), Methods: []string{"GET"},
+		Timeouts: Timeouts{FirstByte: time.Minute, CallerStall: 30 * time.Second, KeepAlive: 15 * time.Second},
+	})
+}
+
+// A caller that does not even take what comes before the answer is no fault of ours.
+func TestStalledBeforeTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := patient(func(r *http.Request) (*http.Response, error) {
+			_ = httptrace.ContextClientTrace(r.Context()).Got1xxResponse(http.StatusEarlyHints, textproto.MIMEHeader{"Link": {"</a>"}})
+			<-r.Context().Done()
+			return nil, context.Cause(r.Context())
+		})
+		func() {
+			defer func() {
+				if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // as net/http compares
+					t.Errorf("the handler ended with %v, want the connection to be cut", p)
+				}
+			}()
+			h.ServeHTTP(&stuck{httptest.NewRecorder(), make(chan struct{}), nil}, httptest.NewRequest(http.MethodGet, "/local_tunnel/s/", nil))
+		}()
+		if n := testutil.ToFloat64(h.metrics.requests[outcomeAborted][0]); n != 1 {
+			t.Errorf("%v requests count as aborted without an answer, want 1", n)
+		}
+	})
+}
+
+// An event stream that ends while a comment waits for a caller that takes nothing
+// does not wait for it for ever.
+func TestStalledCommentAtTheEnd(t *testing.T) {
+	t.Parallel()
+	body, events := io.Pipe()
+	h := patient(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: body, ContentLength: -1}, nil
+	})
+	h.opts.Timeouts = Timeouts{CallerStall: 40 * time.Millisecond, KeepAlive: 10 * time.Millisecond}
+	caller := &stuck{httptest.NewRecorder(), make(chan struct{}), make(chan struct{}, 1)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		h.ServeHTTP(caller, httptest.NewRequest(http.MethodGet, "/local_tunnel/s/", nil))
+	}()
+	<-caller.asked
+	_ = events.Close()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Error("the handler waits for the comment")
+		close(caller.late)
+		<-done
 	}
 }

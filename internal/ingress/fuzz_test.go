@@ -225,7 +225,7 @@ func FuzzTarget(f *testing.F) {
 		if _, err := url.ParseRequestURI(want); err != nil {
 			t.Fatalf("the agent's server can't parse it: %v", err)
 		}
-		if got := pathOnLink(target.linkURL(host), host); got != want {
+		if got := pathOnLink(wire.LinkURL(host, target.path, target.query, target.hasQuery), host); got != want {
 			t.Fatalf("%q goes on as %q", want, got)
 		}
 		for _, slug := range target.slugs() {

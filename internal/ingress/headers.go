@@ -79,6 +79,7 @@ func (h *Handler) requestHeader(out, in *http.Request, x *exchange) {
 	if header.Get("X-Forwarded-Host") == "" {
 		set("X-Forwarded-Host", out.Host)
 	}
+	x.seen = header.Get("X-Forwarded-Host")
 	if prefix := header.Get("X-Forwarded-Prefix") + x.target.prefix; prefix != "" {
 		set("X-Forwarded-Prefix", prefix)
 	}

@@ -12,6 +12,7 @@ package ingress
 import (
 	"context"
 	"errors"
+	"io"
 	"log"
 	"log/slog"
 	"net"
@@ -61,11 +62,16 @@ type Options struct {
 	// Full, if set, says by a *fault.Error that the pod has no room for this
 	// request.
 	Full func(*http.Request) error
+	// Upload, if set, returns the body of a request that came over HTTP/2 as one that
+	// counts what of it is in memory, until it is closed. When the memory is needed
+	// and nobody has read it for a while, reads of it fail with a *fault.Error, which
+	// cut is called with, too.
+	Upload func(r *http.Request, cut func(error)) io.ReadCloser
 	// Misses, if set, counts callers who ask for tunnels that there are not.
 	Misses Misses
 
 	BaseDomain string         // lower-case; "" = path mode only
-	PublicHost string         // for HTTP/1.0 requests without Host
+	PublicHost string         // of PUBLIC_URL; for HTTP/1.0 requests without Host, too
 	Methods    []string       // those that are let in
 	Trusted    []netip.Prefix // peers whose forwarding fields are believed
 	Timeouts   Timeouts
@@ -123,6 +129,7 @@ func New(o Options) *Handler {
 type exchange struct {
 	id      string
 	host    string // public, as the caller sent it
+	seen    string // the same as the agent is told, which a trusted proxy may know better
 	target  target
 	tunnel  tunnel.ID
 	body    *body
@@ -148,6 +155,10 @@ func WithConn(ctx context.Context, c net.Conn) context.Context {
 // body.
 func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	upload := newBody(rw, r)
+	if upload != nil && upload.http2 != nil && h.opts.Upload != nil {
+		upload.ReadCloser = h.opts.Upload(r, upload.notTaken)
+		defer func() { _ = upload.ReadCloser.Close() }()
+	}
 	h.serve(rw, r, upload)
 	upload.settle() // not after a panic, which cuts the connection
 }
@@ -162,6 +173,9 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 		// where its body ends (RFC 9112, section 6.1).
 		rw.Header().Set("Connection", "close")
 	}
+	if h.draining.Load() {
+		rw.Header().Set("Connection", "close") // the next request is another pod's
+	}
 	t, ok := parseTarget(r, h.opts.BaseDomain)
 	if !ok {
 		upload.closing(rw.Header()) // nothing of this pod's own reads one
@@ -175,7 +189,6 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 	}
 	x := &exchange{id: id, host: r.Host, target: t, body: upload}
 	w := newResponse(rw, r, upload)
-	defer w.finish()
 	w.metrics = h.metrics
 	if upload != nil {
 		upload.counter = h.metrics.bytesIn
@@ -193,7 +206,7 @@ func (h *Handler) serve(rw http.ResponseWriter, r *http.Request, upload *body) {
 	if h.opts.Full != nil {
 		full = h.opts.Full(r)
 	}
-	if full != nil || h.draining.Load() || r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+	if full != nil || r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
 		// Where a chunked body ends is what smuggling is about: its connection
 		// carries no further request (RFC 9112, section 6.1).
 		rw.Header().Set("Connection", "close")
@@ -292,10 +305,12 @@ func (h *Handler) forward(ctx context.Context, w *response, r *http.Request, x *
 	}
 	ctx, cancel := uploadContext(ctx, x.body)
 	defer cancel(nil)
+	x.body.whenNotTaken(cancel)
 	w.clock = newClock(h.opts.Timeouts, callerConn(r), x.body, cutter(cancel, w, x.body))
 	defer w.clock.stop()
+	defer w.finish() // which may wait for the caller
 	w.fit = func(early http.Header) { h.fit(early, x) }
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	ctx = httptrace.WithClientTrace(fault.WithCutter(ctx, w.clock), &httptrace.ClientTrace{
 		WroteHeaders: func() {
 			w.clock.begun()
 			x.timing.handedOver()
@@ -320,7 +335,7 @@ func (h *Handler) forward(ctx context.Context, w *response, r *http.Request, x *
 	proxy := httputil.ReverseProxy{
 		Rewrite: func(pr *httputil.ProxyRequest) {
 			pr.Out.Host = x.host
-			pr.Out.URL = x.target.linkURL(x.host)
+			pr.Out.URL = wire.LinkURL(x.host, x.target.path, x.target.query, x.target.hasQuery)
 			if x.body != nil {
 				pr.Out.Body = x.body // ReverseProxy's own wrapper ignores Close
 			}
@@ -341,24 +356,8 @@ func (h *Handler) forward(ctx context.Context, w *response, r *http.Request, x *
 		}
 	}()
 	proxy.ServeHTTP(w, in)
-}
-
-// uploadContext is the caller's context for the exchange with the agent. The
-// server cancels its own too when we stop reading an upload, and then the answer
-// must go on.
-func uploadContext(caller context.Context, upload *body) (context.Context, context.CancelCauseFunc) {
-	if upload == nil {
-		return context.WithCancelCause(caller)
-	}
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(caller))
-	stop := context.AfterFunc(caller, func() {
-		if !upload.interrupted() {
-			cancel(context.Cause(caller))
-		}
-	})
-	return ctx, func(cause error) {
-		stop()
-		cancel(cause)
+	if !w.prompt && w.bytes.Load() > 0 || w.large {
+		h.hurry(w.ResponseWriter, r) // the server may hold the end of it still
 	}
 }
 
@@ -409,6 +408,10 @@ func (h *Handler) fail(w *response, r *http.Request, x *exchange, err error) {
 		// Returning would be an empty 200, and when the pod ends a caller may
 		// still be there to believe it.
 		panic(http.ErrAbortHandler)
+	}
+	if errors.Is(err, errStall) {
+		x.outcome, x.err = outcomeAborted, err
+		panic(http.ErrAbortHandler) // who takes no answer before the answer takes no error
 	}
 	e := fault.From(err)
 	// An error with a code may have somebody else's deadline for its cause: that

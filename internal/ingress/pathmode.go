@@ -3,6 +3,7 @@ package ingress
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -27,7 +28,7 @@ func (h *Handler) locate(header http.Header, x *exchange) {
 	header.Del("Service-Worker-Allowed") // its scope would be everybody's
 	for _, name := range []string{"Location", "Content-Location"} {
 		if v := header.Get(name); v != "" {
-			header.Set(name, underPrefix(v, prefix, x.host))
+			header.Set(name, underPrefix(v, prefix, x.host, x.seen, h.opts.PublicHost))
 		}
 	}
 	h.eachCookie(header, func(name, value string) (string, bool) {
@@ -42,13 +43,13 @@ func (h *Handler) locate(header http.Header, x *exchange) {
 }
 
 // underPrefix puts prefix before a reference that starts at the agent's root,
-// or is absolute to the public host, unless it is there already.
-func underPrefix(ref, prefix, host string) string {
+// or is absolute to one of the public hosts, unless it is there already.
+func underPrefix(ref, prefix string, hosts ...string) string {
 	head, path := "", ref
 	if !strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, "//") {
 		u, err := url.Parse(ref)
-		if err != nil || u.Host == "" || !strings.EqualFold(u.Host, host) ||
-			(u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https") {
+		if err != nil || u.Host == "" || u.Scheme != "" && impliedPort[u.Scheme] == "" ||
+			!slices.ContainsFunc(hosts, func(host string) bool { return sameHost(u.Scheme, u.Host, host) }) {
 			return ref
 		}
 		i := strings.Index(ref, "//") + 2
@@ -62,6 +63,16 @@ func underPrefix(ref, prefix, host string) string {
 		}
 	}
 	return head + pathUnder(path, prefix)
+}
+
+// impliedPort is the one that goes without saying (RFC 9110, sections 4.2.1 and
+// 4.2.2).
+var impliedPort = map[string]string{"http": ":80", "https": ":443"}
+
+// sameHost compares hosts with their ports in a URL of scheme, if it has one.
+func sameHost(scheme, a, b string) bool {
+	port := impliedPort[scheme]
+	return strings.EqualFold(strings.TrimSuffix(a, port), strings.TrimSuffix(b, port))
 }
 
 // pathUnder puts prefix before a path from the root, unless it is there already.
@@ -116,6 +127,10 @@ func (h *Handler) eachCookie(header http.Header, edit func(name, value string) (
 // coversDomain reports whether a cookie for domain would reach other tunnels
 // than the one that sets it.
 func coversDomain(domain, base string) bool {
-	domain = strings.ToLower(strings.TrimPrefix(domain, "."))
+	// A browser that is at "s.base.example." takes the final dot for part of it.
+	domain = strings.ToLower(strings.TrimRight(strings.TrimPrefix(domain, "."), "."))
+	if domain == "" {
+		return false
+	}
 	return base != "" && (domain == base || strings.HasSuffix(base, "."+domain))
 }

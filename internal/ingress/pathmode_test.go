@@ -33,6 +33,10 @@ func TestUnderPrefix(t *testing.T) {
 		{"our host without a scheme", "//" + host + "/a", "//" + host + p + "/a"},
 		{"our host, there already", "http://" + host + p + "/a", "http://" + host + p + "/a"},
 		{"our host, another port", "http://edge.example/a", "http://edge.example/a"},
+		{"our other name", "https://public.example/a", "https://public.example" + p + "/a"},
+		{"our other name with the port that goes without saying", "https://public.example:443/a", "https://public.example:443" + p + "/a"},
+		{"our other name with the port of another scheme", "https://public.example:80/a", "https://public.example:80/a"},
+		{"our other name, any scheme, a port", "//public.example:443/a", "//public.example:443/a"},
 		{"another host", "https://other.example/a", "https://other.example/a"},
 		{"another host without a scheme", "//other.example/a", "//other.example/a"},
 		{"another scheme", "ftp://" + host + "/a", "ftp://" + host + "/a"},
@@ -40,7 +44,7 @@ func TestUnderPrefix(t *testing.T) {
 		{"a backslash is no host", `/\other.example`, p + `/\other.example`},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := underPrefix(row.input, p, host); got != row.want {
+			if got := underPrefix(row.input, p, host, "public.example"); got != row.want {
 				t.Errorf("underPrefix(%q) = %q, want %q", row.input, got, row.want)
 			}
 		})
@@ -49,7 +53,7 @@ func TestUnderPrefix(t *testing.T) {
 
 func TestLocate(t *testing.T) {
 	const p = "/local_tunnel/s"
-	path := &exchange{host: "edge.example", target: target{slug: "s", prefix: p}}
+	path := &exchange{host: "edge.example", seen: "seen.example", target: target{slug: "s", prefix: p}}
 	host := &exchange{host: "s.base.example", target: target{slug: "s"}}
 	type fields = http.Header
 	cookie := func(s ...string) fields { return fields{"Set-Cookie": s} }
@@ -61,6 +65,9 @@ func TestLocate(t *testing.T) {
 		{"path: locations", path,
 			fields{"Location": {"/a"}, "Content-Location": {"http://edge.example/b"}, "Alt-Svc": {"h3=\":443\""}, "Service-Worker-Allowed": {"/"}, "X-Other": {"/a"}},
 			fields{"Location": {p + "/a"}, "Content-Location": {"http://edge.example" + p + "/b"}, "X-Other": {"/a"}}},
+		{"path: our other names", path,
+			fields{"Location": {"https://public.example/a"}, "Content-Location": {"http://seen.example:80/b"}},
+			fields{"Location": {"https://public.example" + p + "/a"}, "Content-Location": {"http://seen.example:80" + p + "/b"}}},
 		{"path: cookie without path", path, cookie("a=b"), cookie("a=b; Path=" + p)},
 		{"path: cookie of the root", path, cookie("a=b; Path=/; Secure"), cookie("a=b; Path=" + p + "/; Secure")},
 		{"path: cookie below", path, cookie("a=b;path=/x"), cookie("a=b;path=" + p + "/x")},
@@ -99,6 +106,9 @@ func TestCoversDomain(t *testing.T) {
 		{"the base", "base.example", "base.example", true},
 		{"the base with a dot", ".Base.Example", "base.example", true},
 		{"above", "example", "base.example", true},
+		{"the base with a final dot", "base.example.", "base.example", true},
+		{"above with a final dot", ".example..", "base.example", true},
+		{"a dot", ".", "base.example", false},
 		{"the tunnel", "s.base.example", "base.example", false},
 		{"elsewhere", "other.example", "base.example", false},
 		{"part of a label", "ase.example", "base.example", false},
@@ -110,6 +120,30 @@ func TestCoversDomain(t *testing.T) {
 				t.Errorf("coversDomain(%q, %q) = %v", row.input, row.domain, got)
 			}
 		})
+	}
+}
+
+// An agent that is told another host by a trusted proxy makes its redirects of it.
+func TestRedirectToForwardedHost(t *testing.T) {
+	t.Parallel()
+	const p = "/local_tunnel/s"
+	h := serving(func(req *http.Request) (*http.Response, error) {
+		return answerOf(http.Header{"Location": {"https://" + req.Header.Get("X-Forwarded-Host") + "/a"}}, ""), nil
+	}, "")
+	for _, row := range []struct {
+		name, peer, want string
+	}{
+		{"a proxy of ours", "10.0.0.1:1", "https://seen.example" + p + "/a"},
+		{"a liar", "6.6.6.6:1", "https://edge.example" + p + "/a"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "http://edge.example"+p+"/", nil)
+		r.RemoteAddr = row.peer
+		r.Header.Set("X-Forwarded-Host", "seen.example")
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		if got := rec.Header().Get("Location"); got != row.want {
+			t.Errorf("%s: Location %q, want %q", row.name, got, row.want)
+		}
 	}
 }
 

@@ -28,6 +28,9 @@ type response struct {
 	interim interim.Answers
 	early   earlyWriter // where they go
 	empty   bool        // no body follows
+	head    bool        // the caller asked for no body
+	http2   bool        // it speaks that
+	large   bool        // the header is
 	prompt  bool        // each write is flushed, see gather.Body
 
 	wroteHeader atomic.Bool
@@ -46,6 +49,8 @@ type response struct {
 	mu     sync.Mutex // orders events and comments
 	tail   [4]byte    // the last bytes written
 	closed bool       // the handler is done: no more comments
+
+	commenting atomic.Bool // a comment is being written, or waits for its turn
 }
 
 // lingerHalfClosed is how long a caller may still send after the agent has ended
@@ -53,7 +58,7 @@ type response struct {
 const lingerHalfClosed = 5 * time.Second
 
 func newResponse(rw http.ResponseWriter, r *http.Request, upload *body) *response {
-	w := &response{ResponseWriter: rw, upload: upload}
+	w := &response{ResponseWriter: rw, upload: upload, head: r.Method == http.MethodHead, http2: r.ProtoMajor == 2}
 	w.early = earlyWriter{ResponseWriter: rw, of: w}
 	if !r.ProtoAtLeast(1, 1) {
 		w.interim.End() // HTTP/1.0 knows none
@@ -89,6 +94,11 @@ func (w *response) WriteHeader(status int) {
 	if w.events {
 		w.mu.Lock() // a comment may be due at once
 		defer w.mu.Unlock()
+	}
+	if w.clock != nil && w.mustFlush(status) {
+		w.ResponseWriter.WriteHeader(status)
+		w.flushHeader()
+		return
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -257,9 +267,14 @@ func (c *upgradedConn) CloseWrite() error {
 }
 
 // keepAlive writes a comment if the stream stands between two events. It is
-// called by the clock and must not block it.
+// called by the clock and must not block it. While a caller takes nothing, one
+// comment waits, and not one more each time.
 func (w *response) keepAlive() {
+	if !w.commenting.CompareAndSwap(false, true) {
+		return
+	}
 	go func() {
+		defer w.commenting.Store(false)
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if w.closed || !w.wroteHeader.Load() || !w.betweenEvents() {

@@ -147,6 +147,29 @@ func TestCommentsAndEventsTakeTurns(t *testing.T) {
 	}
 }
 
+// However long a caller takes nothing, one comment waits for it.
+func TestCommentsDoNotPileUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rec := httptest.NewRecorder()
+		w := eventStream(rec)
+		w.WriteHeader(http.StatusOK)
+		w.mu.Lock() // as a write that is blocked
+		for range 5 {
+			w.keepAlive()
+		}
+		w.mu.Unlock()
+		synctest.Wait()
+		if diff := cmp.Diff(comment, rec.Body.String()); diff != "" {
+			t.Errorf("-want +got:\n%s", diff)
+		}
+		w.keepAlive()
+		synctest.Wait()
+		if diff := cmp.Diff(comment+comment, rec.Body.String()); diff != "" {
+			t.Errorf("the next time, -want +got:\n%s", diff)
+		}
+	})
+}
+
 func TestResponseCounts(t *testing.T) {
 	rec := httptest.NewRecorder()
 	w := newResponse(rec, httptest.NewRequest(http.MethodGet, "/", nil), nil)
@@ -236,6 +259,13 @@ func TestSilentStream(t *testing.T) {
 		{"another status", answer(204, -1, kind, events), false},
 		{"encoded", answer(200, -1, kind, events, "Content-Encoding", "gzip"), false},
 		{"digest", answer(200, -1, kind, events, "Repr-Digest", "sha-256=:x:"), false},
+		{"encoded, on a line of its own", answer(200, -1, kind, events, "Content-Encoding", "identity", "Content-Encoding", "gzip"), false},
+		{"digest in the trailer", &http.Response{
+			StatusCode: 200, ContentLength: -1, Header: http.Header{kind: {events}}, Trailer: http.Header{"Content-Digest": nil},
+		}, false},
+		{"another trailer", &http.Response{
+			StatusCode: 200, ContentLength: -1, Header: http.Header{kind: {events}}, Trailer: http.Header{"Server-Timing": nil},
+		}, true},
 		{"old digest", answer(200, -1, kind, events, "Digest", "sha-256=x"), false},
 		{"no-transform", answer(200, -1, kind, events, "Cache-Control", "no-cache, No-Transform"), false},
 		{"no-transform on a line of its own", answer(200, -1, kind, events, "Cache-Control", "no-cache", "Cache-Control", "no-transform"), false},

@@ -34,9 +34,9 @@ func rawTarget(r *http.Request) string {
 	if strings.HasPrefix(s, "/") || s == "*" {
 		return s
 	}
-	_, rest, ok := strings.Cut(s, "://")
-	if !ok {
-		return s
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok || strings.ContainsAny(scheme, ":/?") {
+		return s // it has no authority, and what looks like one is part of a query, say
 	}
 	i := strings.IndexAny(rest, "/?")
 	switch {
@@ -125,18 +125,6 @@ func badPath() error {
 // notInTarget holds what can't stand in a request-target in any form: the
 // request line would end there, or a fragment begin.
 func notInTarget(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }
-
-// linkURL is the URL with which net/http sends exactly t.raw() as the :path of
-// a request to host.
-func (t target) linkURL(host string) *url.URL {
-	opaque := t.path
-	if strings.HasPrefix(opaque, "//") {
-		// The library puts "http:" in front of such an Opaque and then takes
-		// "http://host" away again.
-		opaque = "//" + host + opaque
-	}
-	return &url.URL{Scheme: "http", Host: host, Opaque: opaque, RawQuery: t.query, ForceQuery: t.hasQuery && t.query == ""}
-}
 
 // slugs are the names to look up: a host is the same in any case (RFC 9110,
 // section 4.2.3), so host mode looks for the lower-case slug first.

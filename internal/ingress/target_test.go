@@ -25,6 +25,8 @@ func TestParseTarget(t *testing.T) {
 		{name: "nothing is cleaned", host: "edge", input: "/local_tunnel/s//a/../b/./?b=2&a=1;c", want: in("s", target{path: "//a/../b/./", query: "b=2&a=1;c", hasQuery: true})},
 		{name: "no slug", host: "edge", input: "/local_tunnel//x", want: in("", target{path: "/x"})},
 		{name: "absolute form", host: "edge", input: "http://edge/local_tunnel/s/x?y", want: in("s", target{path: "/x", query: "y", hasQuery: true})},
+		{name: "no authority, but a query like one", host: "edge", input: "x:y?u=://edge/local_tunnel/s/x", none: true},
+		{name: "no authority, but a path like one", host: "edge", input: "x:/y://edge/local_tunnel/s/x", none: true},
 		{name: "another prefix", host: "edge", input: "/local_tunnels/s/x", none: true},
 		{name: "prefix without its slash", host: "edge", input: "/local_tunnel", none: true},
 		{name: "own endpoint", host: "edge", input: "/health/live", none: true},

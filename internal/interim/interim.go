@@ -29,9 +29,13 @@ type answer struct {
 	header http.Header
 }
 
-// MaxWaiting bounds how many may wait for a slow reader; the rest is dropped,
-// since none of them is needed to understand the answer.
-const MaxWaiting = 16
+// MaxWaiting bounds how many may wait for a slow reader, and MaxBytes what they take
+// together, as RFC 9113, section 6.5.2, counts; the rest is dropped, since none of
+// them is needed to understand the answer.
+const (
+	MaxWaiting = 16
+	MaxBytes   = 32 << 10
+)
 
 // Pass has to.WriteHeader write an answer with header's fields, and returns at
 // once. header is only read. to's own header is as before when End has returned.
@@ -41,11 +45,28 @@ func (a *Answers) Pass(to http.ResponseWriter, status int, header http.Header) {
 	if a.over || len(a.waiting) == MaxWaiting {
 		return
 	}
+	size := sizeOf(header)
+	for _, w := range a.waiting {
+		size += sizeOf(w.header)
+	}
+	if size > MaxBytes {
+		return
+	}
 	a.waiting = append(a.waiting, answer{status, fields(header)})
 	if a.idle == nil {
 		a.idle = make(chan struct{})
 		go a.send(to)
 	}
+}
+
+func sizeOf(header http.Header) (n int) {
+	const field = 32
+	for name, values := range header {
+		for _, v := range values {
+			n += field + len(name) + len(v)
+		}
+	}
+	return n
 }
 
 // send writes what waits, and ends. Nobody else touches the writer or its header

@@ -2,6 +2,7 @@ package interim_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -81,5 +82,40 @@ func TestFieldsThatDoNotGoOn(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, agent); diff != "" {
 		t.Errorf("the agent's header was changed (-want +got):\n%s", diff)
+	}
+}
+
+// What waits is bounded in bytes, too: a field counts 32 bytes beside its text.
+func TestPassBoundsBytes(t *testing.T) {
+	t.Parallel()
+	const field = 32 + len("Link")
+	of := func(size int) http.Header { return http.Header{"Link": {strings.Repeat("x", size-field)}} }
+	for _, row := range []struct {
+		name  string
+		input []int // sizes, after the one that is being written
+		want  int   // written
+	}{
+		{"all there is room for", []int{interim.MaxBytes}, 1},
+		{"one byte more", []int{interim.MaxBytes + 1}, 0},
+		{"together", []int{interim.MaxBytes / 2, interim.MaxBytes / 2}, 2},
+		{"together too much", []int{interim.MaxBytes / 2, interim.MaxBytes/2 + 1, 100}, 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := &slow{header: http.Header{}, next: make(chan struct{})}
+				var early interim.Answers
+				early.Pass(w, http.StatusEarlyHints, nil)
+				synctest.Wait()
+				for _, size := range row.input {
+					early.Pass(w, http.StatusEarlyHints, of(size))
+				}
+				close(w.next)
+				early.End()
+				if got := len(w.statuses) - 1; got != row.want {
+					t.Errorf("%d were written, want %d", got, row.want)
+				}
+			})
+		})
 	}
 }

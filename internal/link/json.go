@@ -12,7 +12,9 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/getbindu/bindu-edge/internal/h2"
 	"github.com/getbindu/bindu-edge/internal/wire"
+	"github.com/getbindu/bindu-edge/internal/wsconn"
 )
 
 // JSONOptions configure a JSON link. The zero value has the protocol's defaults.
@@ -25,11 +27,20 @@ type JSONOptions struct {
 	// Inflater is shared by the links of a pod (nil: one for this link, with the
 	// default bounds).
 	Inflater *Inflater
+	// Budget is what all links may hold of answers that callers have not read (nil:
+	// no bound but the Inflater's). An answer is here whole, so it counts whole until
+	// its body is closed.
+	Budget *h2.Budget
 	// Connected, if set, is the first message: an ephemeral tunnel's agent learns
 	// by it where it can be reached.
 	Connected *Connected
-	// Logger gets what does not end the link, at debug level (nil: none).
+	// Socket, if set, is the one under the WebSocket. With it a message is one system
+	// call, and an idle link has a smaller stack.
+	Socket *wsconn.Socket
+	// Logger gets what does not end the link, at debug level (nil: none), and Tunnel
+	// is what it calls the link.
 	Logger *slog.Logger
+	Tunnel string
 	// CountError, if set, is called with the kind of each breach of the protocol
 	// (letters and underscores), and with "response_unknown" for each response to
 	// a request that is not in flight on this link.
@@ -68,8 +79,12 @@ type JSON struct {
 	probes   []chan struct{}        // closed at the next message
 	urgent   [][]byte               // heartbeat messages that wait to be sent; never changed
 	queue    []*outgoing            // requests that wait to be sent
+	unsent   int64                  // bytes of requests that are not sent, those in queue and the one under way
+	waiting  *h2.Whole              // what counts them, where that is worth while; may be nil
 	flushing bool                   // a flush goroutine is running
 	nextPing time.Duration          // since began
+	whole    *h2.Whole              // the answers that are here; nil before the first. Set by read
+	notify   func()                 // see Watch; may be nil
 }
 
 // NewJSON starts a link on ws, which belongs to the link from then on. The
@@ -100,6 +115,7 @@ func NewJSON(ws *websocket.Conn, o JSONOptions) *JSON {
 	l.space.L = &l.mu
 	ws.SetReadLimit(-1) // ours is kept in receive, which knows what else to do
 	if c := o.Connected; c != nil {
+		l.opts.Connected = nil
 		l.post(encodeConnected(c))
 	}
 	l.startHeartbeat()
@@ -114,8 +130,16 @@ func (l *JSON) Done() <-chan struct{} { return l.done }
 // when it has ended. A JSON agent has no way to announce that it leaves.
 func (l *JSON) Leaving() <-chan struct{} { return l.leaving }
 
-// Worn is nil: a JSON link can carry any number of requests.
-func (l *JSON) Worn() <-chan struct{} { return nil }
+// Worn is false: a JSON link can carry any number of requests.
+func (l *JSON) Worn() bool { return false }
+
+// Watch has notify called whenever Done or Leaving was closed since Watch
+// returned. It is called once; notify must not block, nor call the link.
+func (l *JSON) Watch(notify func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.notify = notify
+}
 
 // Reason says why the link ended; call it after Done.
 func (l *JSON) Reason() Reason {
@@ -167,6 +191,7 @@ func (l *JSON) Goodbye(ctx context.Context) error {
 	if !l.goodbye && !l.ended {
 		l.goodbye = true
 		close(l.leaving)
+		l.tell()
 	}
 	l.mu.Unlock()
 	select {
@@ -194,6 +219,13 @@ func (l *JSON) Probe(ctx context.Context) error {
 	}
 }
 
+// tell tells whoever watches that something has changed, with mu held.
+func (l *JSON) tell() {
+	if l.notify != nil {
+		l.notify()
+	}
+}
+
 // end ends the link once: the first reason counts. The agent is sent code and
 // text; code 0 sends nothing.
 func (l *JSON) end(reason Reason, err error, code websocket.StatusCode, text string) {
@@ -203,11 +235,17 @@ func (l *JSON) end(reason Reason, err error, code websocket.StatusCode, text str
 		return
 	}
 	l.ended, l.reason, l.err = true, reason, err
-	l.calls, l.probes, l.urgent, l.queue = nil, nil, nil, nil
+	l.calls, l.probes, l.urgent = nil, nil, nil
+	for _, out := range l.queue {
+		l.release(out)
+	}
+	l.queue = nil
+	l.waiting.End()
 	close(l.done)
 	if !l.goodbye {
 		close(l.leaving)
 	}
+	l.tell()
 	l.space.Broadcast()
 	l.beat.Stop()
 	l.running.Go(func() {

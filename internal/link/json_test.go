@@ -23,6 +23,7 @@ import (
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/link"
+	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
 func asCloseError(err error, ce *websocket.CloseError) bool { return errors.As(err, ce) }
@@ -258,6 +259,12 @@ func TestJSONAnswers(t *testing.T) {
 		body   string
 	}{
 		{"least", "GET", plain(`,"status":200`), 200, h("Content-Length", "0"), ""},
+		{"the largest header", "GET", inner(`{"type":"response","request_id":"ID","status":200,"headers":{"x":"` + strings.Repeat("x", wire.MaxResponseHeader-33) + `"}}`), 200, h("X", strings.Repeat("x", wire.MaxResponseHeader-33), "Content-Length", "0"), ""},
+		{"a larger one", "GET", inner(`{"type":"response","request_id":"ID","status":200,"headers":{"x":"` + strings.Repeat("x", wire.MaxResponseHeader-32) + `"}}`), want502, nil, ""},
+		{"a larger one of many fields", "GET", inner(`{"type":"response","request_id":"ID","status":200,"headers":{"x":[` + strings.Repeat(`"",`, wire.MaxResponseHeader/33) + `""]}}`), want502, nil, ""},
+		{"the last of two types", "GET", func(id string) string {
+			return `{"type":5,"type":"response","request_id":"` + id + `","status":200}`
+		}, 200, h("Content-Length", "0"), ""},
 		{"nulls", "GET", plain(`,"status":200,"headers":null,"body":null,"body_encoding":null,"compressed":null,"data":null`), 200, h("Content-Length", "0"), ""},
 		{"unknown fields", "GET", plain(`,"status":200,"STATUS":"x","ts":{"a":[1]}`), 200, h("Content-Length", "0"), ""},
 		{"white space and escaped names", "GET", func(id string) string {
@@ -383,6 +390,8 @@ func TestJSONProtocolErrors(t *testing.T) {
 		{"a type in capitals", text(`{"type":"PONG"}`), 1008, "message_type"},
 		{"a name in capitals", text(`{"Type":"pong"}`), 1008, "message_type"},
 		{"a type that is a number", text(`{"type":1}`), 1008, "message_type"},
+		{"a type, and then one that is a number", text(`{"type":"pong","type":1}`), 1008, "message_type"},
+		{"a type, and then one that is null", text(`{"type":"pong","type":null}`), 1008, "message_type"},
 		{"a type that is null", text(`{"type":null}`), 1008, "message_type"},
 		{"our own type", text(`{"type":"request","request_id":"ID"}`), 1008, "message_type"},
 		{"connected", text(`{"type":"connected"}`), 1008, "message_type"},
@@ -456,7 +465,8 @@ func TestJSONMessagesThatPass(t *testing.T) {
 	for _, m := range []string{
 		`{"type":"pong","x":"` + strings.Repeat("x", 65536-22) + `"}`,
 		`{"type":"pong","ts":1.5,"request_id":5,"status":"x"}`,
-		`{"type":"ping","ts":"now"}`,
+		`{"type":5,"type":"pong"}`,
+		`{"type":5,"type":"ping","ts":"now"}`,
 	} {
 		a.send(m)
 	}

@@ -92,10 +92,11 @@ func FuzzCompressedResponse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, packed []byte) {
 		const limit = 64 << 10
 		f := NewInflater(limit, 0)
-		quoted := []byte(`"` + base64.StdEncoding.EncodeToString(packed) + `"`)
-		plain, release, err := f.inflate(t.Context(), quoted)
+		a := answer{id: "a", data: []byte(`"` + base64.StdEncoding.EncodeToString(packed) + `"`)}
+		plain, err := f.inflate(t.Context(), &a)
 		if err != nil {
-			if !f.free.TryAcquire(f.total) {
+			a.drop()
+			if f.whole.Unread() != 0 {
 				t.Fatal("a failure keeps memory")
 			}
 			return
@@ -103,14 +104,17 @@ func FuzzCompressedResponse(f *testing.F) {
 		if len(plain) > limit {
 			t.Fatalf("%d bytes", len(plain))
 		}
-		res, err := unpacked(httptest.NewRequest(http.MethodGet, "/", nil), "a", plain)
+		res, err := unpacked(httptest.NewRequest(http.MethodGet, "/", nil), &a, plain)
 		if err == nil && (res.StatusCode < 200 || res.StatusCode > 599) {
 			t.Fatalf("status %d", res.StatusCode)
 		}
-		release()
-		release()
-		if !f.free.TryAcquire(f.total) {
-			t.Fatal("released memory is not free")
+		if err == nil && f.whole.Unread() < int64(len(plain)) {
+			t.Fatal("an answer that is there does not count")
+		}
+		a.drop()
+		a.drop()
+		if f.whole.Unread() != 0 {
+			t.Fatal("what was let go of counts")
 		}
 	})
 }

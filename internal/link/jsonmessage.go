@@ -7,6 +7,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/getbindu/bindu-edge/internal/h2"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
 
@@ -33,7 +34,13 @@ type answer struct {
 	encoding   []byte // a string
 	compressed bool
 	data       []byte // a string
+
+	kept     *h2.Kept // what counts it; nil = nothing does
+	inflated int64    // its size, if it was compressed
 }
+
+// drop lets go of an answer that nobody gets.
+func (a *answer) drop() { _ = a.kept.Close() }
 
 // detach gives a its own copy of what is needed of the message.
 func (a *answer) detach() {

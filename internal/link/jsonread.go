@@ -18,7 +18,9 @@ import (
 
 // read takes the agent's messages until the link ends.
 func (l *JSON) read() {
+	defer func() { l.whole.End() }()
 	for {
+		l.whole.Wait(l.done)
 		message, err := l.receive()
 		if err == nil {
 			err = l.take(message.Bytes())
@@ -35,6 +37,11 @@ func (l *JSON) read() {
 
 // receive reads one message. Its memory grows with what arrives.
 func (l *JSON) receive() (*bytes.Buffer, error) {
+	if l.opts.Socket != nil {
+		if err := l.opts.Socket.Await(); err != nil {
+			return nil, err
+		}
+	}
 	// Without a Done channel the library sets no timers and no goroutine: closing
 	// the connection is what ends a read.
 	kind, r, err := l.ws.Reader(context.Background())
@@ -68,32 +75,50 @@ func (l *JSON) take(message []byte) error {
 		return bad
 	}
 	l.heard.Store(int64(time.Since(l.began)))
+	if kind == wire.TypeResponse {
+		a.detach()
+		l.keep(&a, len(message))
+	}
 	l.mu.Lock()
 	for _, p := range l.probes {
 		close(p)
 	}
 	l.probes = nil
-	var call chan answer
+	taken := false
 	if kind == wire.TypeResponse && !l.ended {
-		call = l.calls[a.id]
-		delete(l.calls, a.id)
+		var call chan answer
+		if call, taken = l.calls[a.id]; taken {
+			delete(l.calls, a.id)
+			call <- a // has room
+		}
 	}
 	ended := l.ended
 	l.mu.Unlock()
+	if !taken {
+		a.drop()
+	}
 	switch {
 	case ended:
 		return net.ErrClosed
 	case kind == wire.TypePing:
 		l.post(pongMessage)
-	case call != nil:
-		a.detach()
-		call <- a // has room
-	case kind == wire.TypeResponse:
+	case kind == wire.TypeResponse && !taken:
 		// Somebody else's request, or one that nobody waits for any more.
 		l.opts.CountError("response_unknown")
-		l.log.Debug("a response to no request in flight was dropped")
+		l.log.Debug("a response to no request in flight was dropped", "tunnel_id", l.opts.Tunnel)
 	}
 	return nil
+}
+
+// keep counts an answer, whose message had n bytes.
+func (l *JSON) keep(a *answer, n int) {
+	if l.whole == nil && l.opts.Budget != nil {
+		whole := l.opts.Budget.Whole()
+		l.mu.Lock()
+		l.whole = whole
+		l.mu.Unlock()
+	}
+	a.kept = l.whole.Keep(int64(n))
 }
 
 // endRead ends the link for the error that ended the reading.

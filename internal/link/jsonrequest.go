@@ -230,6 +230,9 @@ func (s *bodySize) least(n int) int {
 // Messages and bodies are gathered in buffers of these pools, never larger ones.
 const maxPooled = 128 << 10
 
+// minPooled is how much larger a buffer may be than what waits in it.
+const minPooled = 4 << 10
+
 var (
 	bodies   = sync.Pool{New: func() any { return new([]byte) }}
 	messages = sync.Pool{New: func() any { return new([]byte) }}

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -65,7 +64,10 @@ func (a *answer) response(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodHead {
 		body = nil
 	}
-	res.Body = io.NopCloser(bytes.NewReader(body))
+	if a.inflated > 0 { // enough for the header as well, and what the body lies in
+		a.kept.Shrink(max(a.inflated, int64(cap(body))))
+	}
+	res.Body = a.kept.Body(req.Context(), header, body)
 	return res, nil
 }
 
@@ -129,6 +131,9 @@ var hopByHop = []string{
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
+// fieldSize is what a field counts beside its text (RFC 9113, section 6.5.2).
+const fieldSize = 32
+
 // headerOf converts the headers of a response. One that can't be sent spoils
 // the answer: to leave it out could change what the rest means.
 func headerOf(object []byte) (http.Header, error) {
@@ -137,8 +142,13 @@ func headerOf(object []byte) (http.Header, error) {
 		return header, nil
 	}
 	var err error
+	size := 0 // as on links and hops that speak HTTP/2
 	add := func(name string, quoted []byte) {
 		value := strings.Trim(wire.FieldBytes(string(appendUnquoted(nil, quoted))), " \t")
+		if size += len(name) + len(value) + fieldSize; size > wire.MaxResponseHeader {
+			err = badAnswer(fmt.Sprintf("The agent answered with a header of more than %d bytes.", wire.MaxResponseHeader), nil)
+			return
+		}
 		if !httpguts.ValidHeaderFieldValue(value) {
 			err = badAnswer(fmt.Sprintf("The agent answered with a header field %s that can't be sent.", name), nil)
 			return
@@ -155,7 +165,7 @@ func headerOf(object []byte) (http.Header, error) {
 			add(name, value)
 		case '[':
 			for v := range elements(value) {
-				if kindOf(v) == '"' {
+				if kindOf(v) == '"' && err == nil {
 					add(name, v)
 				}
 			}

@@ -4,10 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"io"
+	"errors"
 	"net/http"
 	"net/http/httptrace"
-	"sync"
 
 	"github.com/getbindu/bindu-edge/internal/fault"
 	"github.com/getbindu/bindu-edge/internal/wire"
@@ -20,9 +19,11 @@ import (
 // before its body is read if its length says so; trailers are dropped both
 // ways; an answer that can't be used is bad_agent_response.
 //
-// WroteRequest of the context's httptrace is called when the message has gone
-// out. An answer must be closed, as always: until then a compressed one counts
-// against the pod's memory.
+// WroteRequest of the context's httptrace is called when the message is there to be
+// sent: it has then been handed over, and how long the agent takes to read it is a
+// part of how long it takes to answer. What waits so is bounded: over the bound
+// RoundTrip fails, and the agent gets nothing of the request. An answer must be closed, as always: until then it counts against the pod's
+// memory, see JSONOptions.Budget.
 func (l *JSON) RoundTrip(req *http.Request) (*http.Response, error) {
 	return traced(req, wire.ProtocolJSON, l.roundTrip)
 }
@@ -37,6 +38,9 @@ func (l *JSON) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, l.refusal()
 	default:
 	}
+	if err := l.full(max(0, req.ContentLength)); err != nil { // before it, too
+		return nil, err
+	}
 	ctx := req.Context()
 	id := newRequestID()
 	message := messages.Get().(*[]byte)
@@ -49,40 +53,33 @@ func (l *JSON) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	*message = encoded
-	out, call, ok := l.send(id, message)
-	if !ok {
+	out, call, err := l.send(id, message)
+	if err != nil {
 		putBuffer(&messages, message)
-		return nil, l.refusal()
+		if errors.Is(err, errTakesNone) {
+			return nil, l.refusal()
+		}
+		return nil, err
 	}
-	defer l.forget(id, out)
-	wrote := sync.OnceFunc(func() {
-		if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.WroteRequest != nil {
-			trace.WroteRequest(httptrace.WroteRequestInfo{})
-		}
-	})
-	sent := out.sent
-	for {
+	defer l.forget(id, out, call)
+	if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.WroteRequest != nil {
+		trace.WroteRequest(httptrace.WroteRequestInfo{})
+	}
+	select {
+	case a := <-call:
+		return l.answered(req, a)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-l.done:
 		select {
-		case <-sent:
-			sent = nil
-			wrote()
-		case a := <-call:
-			wrote()
+		case a := <-call: // it was faster
 			return l.answered(req, a)
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-l.done:
-			select {
-			case a := <-call: // it was faster
-				wrote()
-				return l.answered(req, a)
-			default:
-			}
-			if !l.begun(out) {
-				return nil, l.refusal()
-			}
-			return nil, fault.Wrap(fault.LinkLost, "The agent's connection was lost while it worked on the request.", l.Err())
+		default:
 		}
+		if !l.begun(out) {
+			return nil, l.refusal()
+		}
+		return nil, fault.Wrap(fault.LinkLost, "The agent's connection was lost while it worked on the request.", l.Err())
 	}
 }
 
@@ -98,47 +95,42 @@ func (l *JSON) refusal() error {
 
 // answered makes the caller's response of the agent's.
 func (l *JSON) answered(req *http.Request, a answer) (*http.Response, error) {
+	res, err := l.response(req, &a)
+	if err != nil {
+		a.drop()
+	}
+	return res, err
+}
+
+func (l *JSON) response(req *http.Request, a *answer) (*http.Response, error) {
 	if !a.compressed {
 		return a.response(req)
 	}
-	plain, release, err := l.opts.Inflater.inflate(req.Context(), a.data)
+	plain, err := l.opts.Inflater.inflate(req.Context(), a)
 	if err != nil {
 		if req.Context().Err() != nil {
 			return nil, context.Cause(req.Context())
 		}
+		if e, ok := errors.AsType[*fault.Error](err); ok {
+			return nil, e // there was no room
+		}
 		return nil, badAnswer("The agent answered with compressed data that can't be read.", err)
 	}
-	res, err := unpacked(req, a.id, plain)
-	if err != nil {
-		release()
-		return nil, err
-	}
-	res.Body = &releasingBody{ReadCloser: res.Body, release: release}
-	return res, nil
+	return unpacked(req, a, plain)
 }
 
 // unpacked reads what a compressed response held: a full response to the same
 // request.
-func unpacked(req *http.Request, id string, plain []byte) (*http.Response, error) {
+func unpacked(req *http.Request, outer *answer, plain []byte) (*http.Response, error) {
 	kind, inner, bad := parseMessage(plain)
 	switch {
 	case bad != nil:
 		return nil, badAnswer("The agent answered with compressed data that is no response.", bad)
-	case kind != wire.TypeResponse || inner.id != id || inner.compressed:
+	case kind != wire.TypeResponse || inner.id != outer.id || inner.compressed:
 		return nil, badAnswer("The agent answered with compressed data that is no response to this request.", nil)
 	}
+	inner.kept, inner.inflated = outer.kept, int64(len(plain))
 	return inner.response(req)
-}
-
-// releasingBody gives back the memory that counted as its own.
-type releasingBody struct {
-	io.ReadCloser
-	release func()
-}
-
-func (b *releasingBody) Close() error {
-	b.release()
-	return b.ReadCloser.Close()
 }
 
 // newRequestID is 128 random bits: an agent can't answer what it was not asked.

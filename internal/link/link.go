@@ -45,9 +45,14 @@ func (l *H2) Done() <-chan struct{} { return l.conn.Done() }
 // on this link, or has ended.
 func (l *H2) Leaving() <-chan struct{} { return l.h2.Leaving() }
 
-// Worn is closed when the link has carried so many requests that its stream ids
+// Worn reports whether the link has carried so many requests that its stream ids
 // will run out. The agent should be asked to move.
-func (l *H2) Worn() <-chan struct{} { return l.h2.Worn() }
+func (l *H2) Worn() bool { return l.h2.IsWorn() }
+
+// Watch has notify called whenever Done or Leaving was closed or Worn has become
+// true since Watch returned, maybe more often. It is called once, and notify must
+// not block.
+func (l *H2) Watch(notify func()) { l.h2.Watch(notify) }
 
 // Reason says why the link ended; call it after Done.
 func (l *H2) Reason() Reason {

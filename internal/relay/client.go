@@ -52,12 +52,19 @@ type Client struct {
 // peer is what a Client knows of a pod. Guarded by Client.mu.
 type peer struct {
 	conn    *h2.Conn
-	attempt chan struct{} // closed when the attempt that runs has ended; nil = none runs
-	err     error         // of the last attempt
+	attempt *attempt // the one that runs; nil = none does
+	err     error    // of the last one
 	failed  time.Time
 
 	remote string    // where conn leads
 	since  time.Time // when it was opened
+}
+
+// attempt is one try at a connection, for all who ask meanwhile.
+type attempt struct {
+	done chan struct{} // closed when one of the two below is there
+	conn *h2.Conn
+	err  error
 }
 
 // pause is how long the failure of an attempt stands for all that ask.
@@ -127,22 +134,17 @@ func (c *Client) connect(ctx context.Context, pod tunnel.PodID) (*h2.Conn, error
 			defer c.mu.Unlock()
 			return nil, p.err
 		}
-		p.attempt = make(chan struct{})
+		p.attempt = &attempt{done: make(chan struct{})}
 		c.open.Go(func() { c.dial(pod, p) })
 	}
-	attempt := p.attempt
+	a := p.attempt
 	c.mu.Unlock()
 	select {
-	case <-attempt:
+	case <-a.done:
+		return a.conn, a.err // by now the connection may have ended: whoever uses it is told
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p.conn == nil {
-		return nil, p.err
-	}
-	return p.conn, nil
 }
 
 func (c *Client) takesRequests(conn *h2.Conn) bool {
@@ -179,7 +181,8 @@ func (c *Client) dial(pod tunnel.PodID, p *peer) {
 	} else if !errors.Is(err, errClosed) {
 		c.trouble(pod, err, p.failed)
 	}
-	close(p.attempt)
+	p.attempt.conn, p.attempt.err = conn, err
+	close(p.attempt.done)
 	p.attempt = nil
 	news := errors.Is(err, ErrUnproven) && c.wrong.due(p.failed)
 	c.mu.Unlock()

@@ -202,6 +202,50 @@ func TestALostConnectionIsReplaced(t *testing.T) {
 	})
 }
 
+// slow is a context whose owner comes to look at its end only when told to.
+type slow struct {
+	context.Context //nolint:containedctx // it is one
+	on              <-chan struct{}
+}
+
+func (c slow) Done() <-chan struct{} {
+	<-c.on
+	return c.Context.Done()
+}
+
+// A connection may have ended before those who waited for it get to use it.
+func TestAConnectionEndsBeforeItIsUsed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, _ := served(t, text("ok"))
+		wires := make(chan net.Conn, 2)
+		c := client(t, dialFunc(func(ctx context.Context, _ tunnel.PodID) (net.Conn, error) {
+			conn, err := l.dial(ctx)
+			wires <- conn
+			return conn, err
+		}))
+		defer c.Close()
+		on := make(chan struct{})
+		var caller sync.WaitGroup
+		caller.Go(func() {
+			_, err := c.To(holder, "t").RoundTrip(get(slow{t.Context(), on}, t))
+			notMade(t, err)
+			if !errors.Is(err, ErrLeft) {
+				t.Errorf("got %v, want %v", err, ErrLeft)
+			}
+		})
+		synctest.Wait() // the connection stands
+		_ = (<-wires).Close()
+		synctest.Wait()
+		if len(c.peers) != 0 {
+			t.Errorf("%d pods are known of which there is nothing", len(c.peers))
+		}
+		close(on)
+		caller.Wait()
+		answers(t, c.To(holder, "t"), "ok")
+	})
+}
+
 // A worn connection gets no new requests, and ends after its last.
 func TestAWornConnectionIsReplaced(t *testing.T) {
 	t.Parallel()

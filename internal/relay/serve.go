@@ -36,7 +36,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	r, told := s.startSpan(r, id)
 	defer told.End(nil) // unless that has happened
-	req := s.request(r)
+	counted, release := count(r)
+	defer release()
+	req := s.request(counted)
 	var early interim.Answers
 	trace := &httptrace.ClientTrace{
 		Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
@@ -76,7 +78,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	watch.tell(res.Header)
 	if res.StatusCode == http.StatusSwitchingProtocols {
-		s.upgraded(w, r, res)
+		s.upgraded(w, counted, res)
 		return
 	}
 	answer(w, res)

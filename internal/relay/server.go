@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/getbindu/bindu-edge/internal/h2"
 	"github.com/getbindu/bindu-edge/internal/tunnel"
 	"github.com/getbindu/bindu-edge/internal/wire"
 )
@@ -39,6 +40,7 @@ type ServerOptions struct {
 	Metrics  prometheus.Registerer // nil = not registered
 	Timing   bool                  // answers say how long the agent took
 	Tracer   trace.Tracer          // of what the pod at the door has told of; nil = no spans
+	Budget   *h2.Budget            // of what is left unread of requests' bodies too; nil = no bound
 }
 
 // Server serves the hops that lead here. Make it with NewServer.
@@ -67,6 +69,7 @@ func NewServer(o ServerOptions) *Server {
 	s.http = &http.Server{
 		Handler:                      s,
 		ConnState:                    s.state,
+		ConnContext:                  withServed,
 		Protocols:                    protocols,
 		MaxHeaderBytes:               maxHeader,
 		DisableGeneralOptionsHandler: true,
@@ -148,7 +151,7 @@ func (s *Server) accept(ctx context.Context, l *provenListener, newcomers *sync.
 				return
 			}
 			select {
-			case l.conns <- conn:
+			case l.conns <- s.counted(conn):
 			case <-l.closed:
 				_ = conn.Close()
 			}

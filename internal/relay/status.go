@@ -107,7 +107,7 @@ func (s *Server) Inbound() map[tunnel.PodID]int {
 
 // state is told by net/http what becomes of a connection.
 func (s *Server) state(conn net.Conn, state http.ConnState) {
-	c, ok := conn.(*peerConn)
+	c, ok := proven(conn)
 	if !ok {
 		return
 	}

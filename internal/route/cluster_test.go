@@ -120,13 +120,15 @@ type agent struct {
 	ends bool // with the first request, which it does not see
 	once sync.Once
 	done chan struct{}
+	tell func()
 }
 
 func (a *agent) Done() <-chan struct{}         { return a.done }
 func (a *agent) Leaving() <-chan struct{}      { return a.done }
-func (a *agent) Worn() <-chan struct{}         { return nil }
+func (a *agent) Worn() bool                    { return false }
+func (a *agent) Watch(notify func())           { a.tell = notify }
 func (a *agent) Reason() link.Reason           { return link.ReasonLost }
-func (a *agent) Close(link.Reason)             { a.once.Do(func() { close(a.done) }) }
+func (a *agent) Close(link.Reason)             { a.once.Do(func() { close(a.done); a.tell() }) }
 func (a *agent) Probe(context.Context) error   { return nil }
 func (a *agent) Goodbye(context.Context) error { return nil }
 
@@ -149,7 +151,8 @@ func (c *cluster) opened(p tunnel.PodID, id tunnel.ID) *hub.Session {
 
 func (c *cluster) serve(s *hub.Session, name string) *agent {
 	a := &agent{name: name, done: make(chan struct{})}
-	c.serving.Go(func() { s.Serve(context.Background(), a) })
+	c.serving.Add(1)
+	s.Begin(a, func(link.Reason) { c.serving.Done() })
 	synctest.Wait()
 	return a
 }

@@ -87,10 +87,12 @@ const (
 	// MaxRequestHeader is what an agent takes: well above the 64 KiB that the
 	// edge lets in, plus what it adds.
 	MaxRequestHeader = 256 << 10
+	// MaxResponseHeader is what the edge takes of a response's header. Browsers take
+	// no more either (Chromium: 256 KiB), and no common server makes half as much.
+	MaxResponseHeader = 256 << 10
 	// MaxLocalHeader is what an agent takes from its local service, well below
-	// MaxResponseHeader: a larger header at the edge would end the whole link.
-	MaxLocalHeader    = 256 << 10
-	MaxResponseHeader = 1 << 20
+	// MaxResponseHeader: a header of more than twice that would end the whole link.
+	MaxLocalHeader = 192 << 10
 )
 
 // Heartbeat defaults. A busy slow link may let a PING wait behind 64 KB of

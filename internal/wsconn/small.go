@@ -8,11 +8,12 @@ import (
 	"github.com/coder/websocket"
 )
 
-// What stands above a Socket needs no more than a WebSocket frame's header, or
-// a heartbeat message with it. What is larger is read and written past these.
+// What stands above a Socket needs no more than a WebSocket frame's header. What is
+// larger is read and written past these, and the Socket gathers both into one
+// write.
 const (
 	smallReader = 16
-	smallWriter = 512
+	smallWriter = 16
 )
 
 // Small is a ResponseWriter for websocket.Accept that hijacks its connection
@@ -54,6 +55,9 @@ func (w *Small) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.socket = s
 	return s, bufio.NewReadWriter(reader, bufio.NewWriterSize(s, smallWriter)), nil
 }
+
+// Socket is what the WebSocket that was accepted on w is over.
+func (w *Small) Socket() *Socket { return w.socket }
 
 // Conn makes a Conn of the WebSocket that was accepted on w.
 func (w *Small) Conn(ws *websocket.Conn, remote net.Addr) *Conn {

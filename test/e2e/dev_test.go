@@ -75,6 +75,16 @@ func TestDevDemo(t *testing.T) {
 	p.waitLine(" GET /ws 101 ", 1)
 }
 
+// On all addresses the tunnel is reachable from elsewhere, which is no public URL yet.
+func TestDevOnAllAddresses(t *testing.T) {
+	t.Parallel()
+	p, _ := startDev(t, []string{"HOST=0.0.0.0", fmt.Sprint("PORT=", freePort(t))})
+	p.waitLine("NEXT  ", 2)
+	if n := p.count("this machine only"); n != 0 {
+		t.Errorf("says that it is reachable from this machine only:\n%s", p.output())
+	}
+}
+
 // Ctrl-C ends quickly even when a browser tab follows a stream.
 func TestDevCtrlC(t *testing.T) {
 	t.Parallel()

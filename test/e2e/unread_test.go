@@ -85,16 +85,7 @@ func TestCallersWhoReadNothing(t *testing.T) {
 			}
 			served, overloaded := 0, 0
 			eventually(t, "most of them are cut, and the other tunnel is served", func() bool {
-				got := receive(t, "an answer of another tunnel", ask(request(t.Context(), t, http.MethodGet, w.edge.path(beside, "/"), nil)))
-				switch {
-				case got.err != nil:
-					t.Fatalf("another tunnel: %v", got.err)
-				case got.StatusCode == http.StatusOK:
-					served++
-				default:
-					wantError(t, got.answer, http.StatusServiceUnavailable, "edge_overloaded")
-					overloaded++
-				}
+				isServed(t, w.edge.path(beside, "/"), &served, &overloaded)
 				return cut.Load() > callers/2 && served > 0
 			})
 			for i, pod := range pods {
@@ -126,5 +117,20 @@ func TestCallersWhoReadNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// isServed asks for something while memory is short, and counts what becomes of it.
+func isServed(t *testing.T, url string, served, refused *int) {
+	t.Helper()
+	got := receive(t, "an answer of another tunnel", ask(request(t.Context(), t, http.MethodGet, url, nil)))
+	switch {
+	case got.err != nil:
+		t.Fatalf("another tunnel: %v", got.err)
+	case got.StatusCode == http.StatusOK:
+		*served++
+	default:
+		wantError(t, got.answer, http.StatusServiceUnavailable, "edge_overloaded")
+		*refused++
 	}
 }

@@ -197,10 +197,15 @@ func agentPosesAsPod(t *testing.T, m Mesh) {
 // under way on the same one must end well.
 func agentEndsNothing(t *testing.T, m Mesh) {
 	working, finish := make(chan struct{}), make(chan struct{})
-	large := strings.Repeat("x", wire.MaxResponseHeader-16<<10)
+	// The largest that a link takes: its own and "Content-Length: 0" and a Date beside.
+	large := strings.Repeat("x", wire.MaxResponseHeader-len("x-large"+"content-length"+"0"+"date"+http.TimeFormat)-3*32)
 	genuine := newAgent(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/large" {
+		switch r.URL.Path {
+		case "/large":
 			w.Header().Set("X-Large", large)
+			return
+		case "/too-large":
+			w.Header().Set("X-Large", large+"x")
 			return
 		}
 		close(working)
@@ -229,6 +234,9 @@ func agentEndsNothing(t *testing.T, m Mesh) {
 	res := want(t, door.client.To(holder.id, "real"), request(t, http.MethodGet, "/large", nil), http.StatusOK, "")
 	if got := res.Header.Get("X-Large"); got != large {
 		t.Errorf("a field of %d bytes has %d", len(large), len(got))
+	}
+	if _, err := door.client.To(holder.id, "real").RoundTrip(request(t, http.MethodGet, "/too-large", nil)); fault.From(err).Code != fault.BadAgentResponse {
+		t.Errorf("a header that no link takes: %v", err)
 	}
 	close(finish)
 	<-other
