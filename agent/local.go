@@ -79,7 +79,7 @@ func Local(target string, o LocalOptions) (http.Handler, error) {
 			MaxIdleConnsPerHost:    1024,            // the default of 2 would open a connection for nearly every request
 			IdleConnTimeout:        4 * time.Second, // common servers close at 5, and a request could meet that
 			ExpectContinueTimeout:  time.Second,
-			MaxResponseHeaderBytes: wire.MaxLocalHeader / 2, // the guard counts 32 bytes more a field
+			MaxResponseHeaderBytes: wire.MaxLocalHeader * 2 / 3, // the guard counts 32 bytes more a field
 		},
 		BufferPool:   gather.Buffers{},
 		ErrorLog:     slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
