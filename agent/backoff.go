@@ -33,6 +33,7 @@ func newBackoff() *backoffState {
 		RandomizationFactor: 1, // 0 to twice the interval
 	}
 	moves := exponential
+	moves.InitialInterval, moves.RandomizationFactor = firstMove, 0.5
 	return &backoffState{delays: &exponential, moves: &moves}
 }
 
@@ -44,6 +45,8 @@ func (b *backoffState) stood() time.Duration {
 	lasted := time.Since(b.since)
 	if lasted >= stableAfter {
 		b.delays.Reset()
+	}
+	if lasted >= settled {
 		b.moves.Reset()
 	}
 	return lasted
@@ -60,8 +63,13 @@ func (b *backoffState) lost() time.Duration {
 const movedDelay = 500 * time.Millisecond
 
 // settled is how long a link lasts at least until an edge asks in good faith to move
-// again. One that asks at once, every time, gets less and less of an answer.
-const settled = 5 * time.Second
+// again. One that asks at once, every time, gets less and less of an answer. During a
+// rolling restart an agent can be asked by one pod after the other, and each has only
+// seconds for it: so settled is short, and so are the first delays.
+const (
+	settled   = time.Second
+	firstMove = 250 * time.Millisecond // mean of the first one
+)
 
 // asked chooses the delay before a move that the edge has asked for on a link that
 // serves on meanwhile: none.
