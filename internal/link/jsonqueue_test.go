@@ -174,6 +174,10 @@ func TestJSONRefusedBodyIsNotRead(t *testing.T) {
 		if r := <-ask(l, req); codeOf(r.err) != fault.ConcurrencyLimited || !errors.Is(r.err, fault.ErrNotDelivered) {
 			t.Errorf("it ended with %v", r.err)
 		}
+		req.ContentLength = 1 << 40
+		if r := <-ask(l, req); codeOf(r.err) != fault.RequestTooLarge {
+			t.Errorf("one that never fits ended with %v", r.err)
+		}
 		l.Close(link.ReasonSilent)
 		for _, r := range waiting {
 			<-r

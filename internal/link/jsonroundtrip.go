@@ -38,8 +38,10 @@ func (l *JSON) roundTrip(req *http.Request) (*http.Response, error) {
 		return nil, l.refusal()
 	default:
 	}
-	if err := l.full(max(0, req.ContentLength)); err != nil { // before it, too
-		return nil, err
+	if req.ContentLength <= int64(l.opts.MaxMessage) { // else it is too large in any case
+		if err := l.full(max(0, req.ContentLength)); err != nil { // before it, too
+			return nil, err
+		}
 	}
 	ctx := req.Context()
 	id := newRequestID()
