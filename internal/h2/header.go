@@ -35,8 +35,8 @@ func headerSize(h http.Header) (size, cost int64) {
 	return size, cost
 }
 
-// IsLarge reports whether the header of an answer is counted.
-func IsLarge(h http.Header) bool {
+// isLarge reports whether the header of an answer is counted.
+func isLarge(h http.Header) bool {
 	_, cost := headerSize(h)
 	return cost > SmallHeader
 }

@@ -119,7 +119,7 @@ func (k *Kept) Body(ctx context.Context, header http.Header, data []byte) io.Rea
 	if k == nil {
 		return io.NopCloser(bytes.NewReader(data))
 	}
-	if IsLarge(header) {
+	if isLarge(header) {
 		k.cut = cutOf(ctx)
 	}
 	k.data.data.Reset(data)

@@ -204,7 +204,7 @@ func TestALostConnectionIsReplaced(t *testing.T) {
 
 // slow is a context whose owner comes to look at its end only when told to.
 type slow struct {
-	context.Context //nolint:containedctx // it is one
+	context.Context //nolint:containedctx // this is a context itself, and wraps another one
 	on              <-chan struct{}
 }
 
